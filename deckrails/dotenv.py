@@ -1,0 +1,107 @@
+"""Settings from the environment and `.env`, with a misspelt line refused.
+
+One `.env` serves the exporter, the allocator, the demo and compose, so each reader must know the names of
+the others to tell a misspelling from a neighbour's setting.  KNOWN is that list; `.env.example` explains
+each name and a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv.parser import parse_stream
+
+__all__ = ["KNOWN", "DotenvError", "read_environment"]
+
+KNOWN: dict[str, tuple[str, ...]] = {
+    "exporter": (
+        "DECK_HOST",
+        "DECK_PORT",
+        "DECK_STORE_URL",
+        "DECK_TOKEN",
+        "DECK_TOKEN_FILE",
+        "DECK_TOKENS_FILE",
+        "DECK_READ_AUTH",
+        "DECK_INSECURE",
+        "DECK_TLS_CERT",
+        "DECK_TLS_KEY",
+        "DECK_GROUP_TTL_SEC",
+        "DECK_MAX_BODY_BYTES",
+        "DECK_MAX_SERIES",
+        "DECK_MAX_SERIES_PER_PUSH",
+        "DECK_ADMIN_API",
+        "DECK_DURABILITY",
+        "DECK_LOG_LEVEL",
+        "DECK_LOG_FORMAT",
+        "DECK_ALERT_BREAKERS",
+        "DECK_ACCEPT_CRLF",
+    ),
+    "allocator": (
+        "DECK_URL",
+        "PROMETHEUS_URL",
+        "PROMETHEUS_TOKEN",
+        "PROMETHEUS_USER",
+        "PROMETHEUS_PASSWORD",
+        "PROMETHEUS_TENANT",
+        "PROMETHEUS_CA",
+        "REFRESH_SEC",
+        "MAX_SHARE",
+        "MIN_SHARE",
+        "EXPLORATION",
+        "EMA_ALPHA",
+        "MAX_STEP",
+        "DEAD_BAND",
+        "MIN_READINGS",
+        "STALE_AFTER_SEC",
+        "PNL_METRIC",
+        "PNL_SELECTOR",
+        "ALLOCATOR_HOST",
+        "ALLOCATOR_PORT",
+    ),
+    "demo": ("DEMO_SECONDS", "PORT_OFFSET", "GRAFANA_HOME"),
+    "compose": ("OPS_SERVICE_NAME", "COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME"),
+}
+"""Every name that may stand in `.env`, by who reads it."""
+
+
+class DotenvError(ValueError):
+    """A line of `.env` that no part of the stack would read; mend the line and start again."""
+
+
+def read_environment(path: Path = Path(".env"), environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Every known setting that is set: `.env` first, the environment on top, empty values dropped.
+
+    Args:
+        path: The file to read; a missing file is an empty one.
+        environ: The process's environment; `os.environ` by default.
+
+    Returns:
+        Setting name to text, known names only.
+
+    Raises:
+        DotenvError: A line that is not `NAME=value`, or whose name nobody reads.
+    """
+    known = {name for names in KNOWN.values() for name in names}
+    settings: dict[str, str] = {}
+    if path.is_file():
+        with path.open(encoding="utf-8") as stream:
+            for binding in parse_stream(stream):
+                where = f"{path} line {binding.original.line}"
+                if binding.error:
+                    raise DotenvError(f"{where}: {binding.original.string.strip()!r}: want NAME=value")
+                if binding.key is None:
+                    continue
+                if binding.key not in known:
+                    close = difflib.get_close_matches(binding.key, known, n=1)
+                    hint = f"; did you mean {close[0]}?" if close else ""
+                    raise DotenvError(f"{where}: nobody reads {binding.key}{hint}")
+                if binding.value is None:
+                    raise DotenvError(f"{where}: {binding.key} has no value: want {binding.key}=value")
+                settings[binding.key] = binding.value
+    settings.update(
+        {name: value for name, value in (os.environ if environ is None else environ).items() if name in known}
+    )
+    return {name: value for name, value in settings.items() if value != ""}

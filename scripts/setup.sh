@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Prepares .venv and what the system must have.  setup.sh [run|test|bench]
+#   run    Python packages, Prometheus and Alertmanager: enough for `make demo`
+#   test   also what the tests talk to: Pushgateway, PostgreSQL, VictoriaMetrics, Node.js
+#   bench  also wrk and the peers' own environment
+# Each step checks before it acts, so a second run is quick and a broken run can be repeated.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+what=${1:-run}
+
+say() { printf 'setup: %s\n' "$*"; }
+stop() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+# program → Debian package.  Debian keeps PostgreSQL's server programs off PATH.
+have() {
+  case $1 in
+    initdb) command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
+    venv) "$python" -c 'import ensurepip, venv' 2>/dev/null ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-} python3.11 python3 python3.12 python3.13; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+python=$(find_python) || python=
+packages=()
+need() { have "$1" || packages+=("$2"); }
+[ -n "$python" ] || { packages+=(python3); python=python3; }
+need venv python3-venv
+need prometheus prometheus
+need alertmanager prometheus-alertmanager
+command -v prometheus-alertmanager >/dev/null && packages=("${packages[@]/prometheus-alertmanager/}")
+if [ "$what" != run ]; then
+  need prometheus-pushgateway prometheus-pushgateway
+  need initdb postgresql
+  need victoria-metrics victoria-metrics
+  need node nodejs
+  need npm npm
+fi
+[ "$what" = bench ] && need wrk wrk
+# Removing an entry above leaves an empty string behind.
+mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sed '/^$/d')
+
+if [ "${#packages[@]}" -gt 0 ]; then
+  if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    say "installing Debian packages: ${packages[*]}"
+    # Debian starts a service as it installs it, and that would hold the ports the stack needs.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+      printf '#!/bin/sh\nexit 101\n' >"$policy"
+      chmod 755 "$policy"
+      trap 'rm -f "$policy"' EXIT
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq || say "apt-get update failed; trying with the package lists at hand"
+    apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null ||
+      stop "apt-get could not install: ${packages[*]}. Install them by hand, then run the same command again."
+    if [ -d /run/systemd/system ]; then
+      for package in "${packages[@]}"; do
+        case $package in
+          prometheus | prometheus-* | victoria-metrics)
+            systemctl disable --now "$package" >/dev/null 2>&1 || say "could not disable the service $package" ;;
+        esac
+      done
+    fi
+  elif command -v apt-get >/dev/null; then
+    stop "missing: ${packages[*]}. Run: sudo apt-get install --no-install-recommends ${packages[*]}   then the same command again."
+  else
+    stop "missing programs; this system has no apt-get. Put prometheus, alertmanager$([ "$what" = run ] || printf ', pushgateway, PostgreSQL, victoria-metrics, node and npm') on PATH (Debian names: ${packages[*]}), then run the same command again."
+  fi
+fi
+python=$(find_python) || stop "no Python 3.11 or newer; install one or set PYTHON=/path/to/python3.11"
+
+lock=requirements/all.txt
+stamp=.venv/.installed
+want=$(cat "$lock" pyproject.toml | sha256sum)
+if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c '' 2>/dev/null; then
+  say "creating .venv with $("$python" --version)"
+  rm -rf .venv
+  "$python" -m venv .venv || stop "could not create .venv with $python"
+fi
+if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
+  say "installing the locked Python packages (a minute or two)"
+  # The lock is complete and hashed, so pip resolves nothing.
+  .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r "$lock" ||
+    stop "pip could not install $lock; is the package index reachable?"
+  .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . ||
+    stop "pip could not install this checkout"
+  printf '%s' "$want" >"$stamp"
+fi
+say "ready ($what)"
