@@ -28,8 +28,8 @@ lint: setup ## style, types, import contracts
 test: setup-test lint ## everything that must hold; what CI runs
 	@$(PY) -m pytest
 
-bench: setup-bench ## measure beside the peers and print the ratios
-	@$(PY) -m benchmarks
+bench: setup-bench ## measure beside the peers and print the ratios (PART=exporter)
+	@$(PY) -m benchmarks $(PART)
 
 lock: setup ## rewrite the hash-locked requirements from pyproject.toml
 	@scripts/lock.sh

@@ -226,3 +226,22 @@ def alertmanager(config: Path, data: Path, port: int, log: Path, args: Sequence[
         *args,
     ]
     return Child("alertmanager", argv, log, f"http://127.0.0.1:{port}/-/ready")
+
+
+def exporter(port: int, store_url: str, log: Path, env: Mapping[str, str] | None = None) -> Child:
+    """The exporter on a loopback port, with its own store."""
+    settings = {"DECK_HOST": "127.0.0.1", "DECK_PORT": str(port), "DECK_STORE_URL": store_url, **(env or {})}
+    return python_module("exporter", "exporter", log, settings, f"http://127.0.0.1:{port}/-/ready")
+
+
+def allocator(
+    port: int, deck_url: str, prometheus_url: str, log: Path, env: Mapping[str, str] | None = None
+) -> Child:
+    """The allocator daemon with its own /metrics on a loopback port."""
+    settings = {
+        "ALLOCATOR_PORT": str(port),
+        "DECK_URL": deck_url,
+        "PROMETHEUS_URL": prometheus_url,
+        **(env or {}),
+    }
+    return python_module("allocator", "allocator", log, settings, f"http://127.0.0.1:{port}/-/healthy")
