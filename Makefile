@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-bench demo test lint bench dashboards up down drill lock mutants
+.PHONY: help setup setup-test setup-bench setup-up demo test lint bench dashboards up down drill lock mutants
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,3 +33,12 @@ bench: setup-bench ## measure beside the peers and print the ratios (PART=export
 
 lock: setup ## rewrite the hash-locked requirements from pyproject.toml
 	@scripts/lock.sh
+
+setup-up:
+	@scripts/setup.sh up
+
+up: setup-up ## start the stack in Docker: secrets, build, wait until healthy, URLs
+	@$(PY) -m scripts.up
+
+down: setup-up ## stop the stack in Docker; the data stays
+	@$(PY) -m scripts.up down

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Prepares .venv and what the system must have.  setup.sh [run|test|bench]
+# Prepares .venv and what the system must have.  setup.sh [up|run|test|bench]
+#   up     Python packages alone: enough for `make up`, where Docker brings the rest
 #   run    Python packages, Prometheus and Alertmanager: enough for `make demo`
 #   test   also what the tests talk to: Pushgateway, PostgreSQL, VictoriaMetrics, Node.js
 #   bench  also wrk and the peers' own environment
@@ -35,10 +36,12 @@ packages=()
 need() { have "$1" || packages+=("$2"); }
 [ -n "$python" ] || { packages+=(python3); python=python3; }
 need venv python3-venv
-need prometheus prometheus
-need alertmanager prometheus-alertmanager
-command -v prometheus-alertmanager >/dev/null && packages=("${packages[@]/prometheus-alertmanager/}")
-if [ "$what" != run ]; then
+if [ "$what" != up ]; then
+  need prometheus prometheus
+  need alertmanager prometheus-alertmanager
+  command -v prometheus-alertmanager >/dev/null && packages=("${packages[@]/prometheus-alertmanager/}")
+fi
+if [ "$what" = test ] || [ "$what" = bench ]; then
   need prometheus-pushgateway prometheus-pushgateway
   need initdb postgresql
   need victoria-metrics victoria-metrics
