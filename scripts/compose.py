@@ -67,7 +67,7 @@ def find_compose() -> list[str]:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Stack:
     """One compose project."""
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from deckrails.dotenv import DotenvError, read_environment
 from scripts.compose import ComposeError, Stack, find_compose
+from scripts.compose_files import READ_BY, render_for_compose
 from scripts.deck_secrets import PASSWORD, ensure_secrets
 from scripts.native import ROOT
+from scripts.receivers import ReceiverError
 
 HEALTHY_WITHIN_SECONDS = 420.0
 """Above the longest start period in docker-compose.yml, Prometheus's 300 s."""
@@ -44,7 +46,13 @@ def up(stack: Stack, settings: Mapping[str, str], *, build: bool) -> None:
     created = ensure_secrets(secrets)
     if created:
         print(f"up: created in {secrets}: {', '.join(created)}")
+    rendered, changed = render_for_compose(settings, directory_of(settings, "DECK_RENDERED_DIR", ".deck"))
+    print(f"up: {rendered.summary}")
+    stale = {state.service for state in stack.states()} & set(READ_BY) if changed else set()
     stack.run("up", "-d", "--build" if build else "--no-build")
+    if stale:
+        # Compose sees that its own file is the same and leaves them running with what they read before.
+        stack.run("restart", *sorted(stale))
     print("up: started; waiting until every service is healthy")
     stack.wait_healthy(HEALTHY_WITHIN_SECONDS)
     for name, (port, default, path) in PAGES.items():
@@ -67,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stack.run("--profile", "demo", "down", "--remove-orphans")
         else:
             up(stack, settings, build=not args.no_build)
-    except (ComposeError, DotenvError) as error:
+    except (ComposeError, DotenvError, ReceiverError) as error:
         print(f"up: {error}", file=sys.stderr)
         return 1
     return 0

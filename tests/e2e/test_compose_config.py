@@ -177,7 +177,7 @@ def test_every_variable_is_in_the_example_file_with_the_same_default(file: Path)
     ("service", "part"), [("hmm_ops", "exporter"), ("allocator", "allocator")], ids=lambda p: p
 )
 def test_every_setting_reaches_its_container(service: str, part: str) -> None:
-    """What `.env` sets for a service is handed on to it, or stands with a reason in the list of what is not."""
+    """What `.env` sets for a service is handed on to it, or it is listed with the reason why not."""
     handed = set(services()[service]["environment"])
     assert set(KNOWN[part]) - handed - set(ABSENT) == set()
 
@@ -206,16 +206,3 @@ def test_grafana_neither_calls_home_nor_lets_strangers_in() -> None:
     assert [name for name in off if grafana[name] != "false"] == []
     assert grafana["GF_PLUGINS_PREINSTALL_DISABLED"] == "true"
     assert "GF_SECURITY_ADMIN_PASSWORD" not in grafana
-
-
-def test_a_prometheus_target_of_the_checkout_has_its_twin_in_compose() -> None:
-    """Each target file of the native stack has its namesake here: same port, the service as the host."""
-    native = {path.name: path.read_text() for path in (ROOT / "prometheus" / "targets").glob("*.yml")}
-    ours = {path.name: path.read_text() for path in (ROOT / "deploy" / "targets").glob("*.yml")}
-    ports = {
-        name: re.sub(r"[a-z]+:(\d+)", r"127.0.0.1:\1", text) for name, text in ours.items() if name in native
-    }
-    assert set(native) <= set(ours)
-    assert {name: yaml.safe_load(text) for name, text in ports.items()} == {
-        name: yaml.safe_load(text) for name, text in native.items()
-    }

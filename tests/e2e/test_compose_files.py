@@ -1,0 +1,133 @@
+"""What the containers read: service names for hosts, mounted tokens, no path of this machine."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scripts.compose_files import render_for_compose
+from scripts.native import NativeError, find_program
+from scripts.receivers import ReceiverError
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def hook(out: Path) -> Any:
+    receivers = load(out / "alertmanager" / "alertmanager.yml")["receivers"]
+    return next(one for one in receivers if one["name"] == "exporter")["webhook_configs"][0]
+
+
+def test_hosts_are_service_names(tmp_path: Path) -> None:
+    """Prometheus scrapes, and Alertmanager tells, services by the names they have in the network."""
+    render_for_compose({}, tmp_path)
+    targets = {path.stem: load(path)[0]["targets"] for path in (tmp_path / "prometheus/targets").iterdir()}
+    assert targets == {
+        "exporter": ["exporter:8002"],
+        "allocator": ["allocator:8003"],
+        "prometheus": ["prometheus:9090"],
+        "alertmanager": ["alertmanager:9093"],
+    }
+    assert hook(tmp_path)["url"] == "http://exporter:8002/alerts"
+
+
+def test_the_exporter_is_told_with_the_mounted_token(tmp_path: Path) -> None:
+    """Alertmanager's token is named by the path it has in the container, and stands in no rendered file."""
+    render_for_compose({"DECK_TOKEN": "text-of-the-shell"}, tmp_path)
+    assert hook(tmp_path)["http_config"] == {
+        "authorization": {"credentials_file": "/run/secrets/deck_token_alerts"}
+    }
+    assert "text-of-the-shell" not in "".join(p.read_text() for p in tmp_path.rglob("*.yml"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [({}, None), ({"DECK_READ_AUTH": "1"}, {"credentials_file": "/run/secrets/deck_token_metrics"})],
+    ids=["open", "read-auth"],
+)
+def test_prometheus_shows_a_token_where_reading_needs_one(
+    tmp_path: Path, settings: dict[str, str], wanted: Any
+) -> None:
+    """With DECK_READ_AUTH the exporter's scrape, and no other, carries the mounted token."""
+    render_for_compose(settings, tmp_path)
+    jobs = {job["job_name"]: job for job in load(tmp_path / "prometheus/prometheus.yml")["scrape_configs"]}
+    assert jobs["exporter"].get("authorization") == wanted
+    assert [name for name, job in jobs.items() if name != "exporter" and "authorization" in job] == []
+
+
+def test_a_secret_named_by_its_path_is_written_in(tmp_path: Path) -> None:
+    """A receiver's secret file of the host becomes text, since its path means nothing in a container."""
+    secret = tmp_path / "hook"
+    secret.write_text("https://chat.example/T0/B0\n")
+    out = tmp_path / "out"
+    render_for_compose({"ALERT_SLACK_WEBHOOK_URL_FILE": str(secret)}, out)
+    text = (out / "alertmanager" / "alertmanager.yml").read_text()
+    assert "https://chat.example/T0/B0" in text
+    assert str(secret) not in text
+
+
+def test_a_secret_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A missing secret file stops the start with the setting's name and the path."""
+    with pytest.raises(ReceiverError, match=r"ALERT_SLACK_WEBHOOK_URL_FILE=.*/none: cannot read"):
+        render_for_compose({"ALERT_SLACK_WEBHOOK_URL_FILE": str(tmp_path / "none")}, tmp_path / "out")
+
+
+def test_certificates_of_the_host_are_not_named(tmp_path: Path) -> None:
+    """TLS settings of the native stack leave the inner network as it is."""
+    render_for_compose({"DECK_TLS_CERT": "/etc/host.pem", "DECK_TLS_KEY": "/etc/host.key"}, tmp_path)
+    assert "host.pem" not in "".join(p.read_text() for p in tmp_path.rglob("*.yml"))
+
+
+def test_samples_go_elsewhere_too_where_that_is_set(tmp_path: Path) -> None:
+    """PROMETHEUS_REMOTE_WRITE_URL becomes Prometheus's remote_write; without it there is none."""
+    config = tmp_path / "prometheus" / "prometheus.yml"
+    render_for_compose({}, tmp_path)
+    assert "remote_write" not in load(config)
+    render_for_compose({"PROMETHEUS_REMOTE_WRITE_URL": "http://victoria:8428/api/v1/write"}, tmp_path)
+    assert load(config)["remote_write"] == [{"url": "http://victoria:8428/api/v1/write"}]
+
+
+def test_a_second_rendering_says_whether_anything_changed(tmp_path: Path) -> None:
+    """Services are restarted for a change of what they read, and for nothing else."""
+    assert render_for_compose({}, tmp_path)[1]
+    assert not render_for_compose({}, tmp_path)[1]
+    assert render_for_compose({"ALERT_WEBHOOK_URL": "http://pager.example/"}, tmp_path)[1]
+
+
+def test_only_the_owner_enters_and_containers_read(tmp_path: Path) -> None:
+    """The outer directory is closed; what is mounted from inside it can be read by any user."""
+    out = tmp_path / "out"
+    render_for_compose({"ALERT_WEBHOOK_URL": "http://pager.example/"}, out)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o700
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in out.rglob("*")}
+    assert {name: mode for name, mode in modes.items() if mode not in {0o755, 0o444}} == {}
+
+
+@pytest.mark.parametrize(
+    ("role", "arguments"),
+    [
+        ("promtool", ["check", "config", "--syntax-only", "prometheus/prometheus.yml"]),
+        ("amtool", ["check-config", "alertmanager/alertmanager.yml"]),
+    ],
+)
+def test_their_own_checkers_accept_it(tmp_path: Path, role: str, arguments: list[str]) -> None:
+    """Their own checkers find nothing wrong with what is rendered."""
+    try:
+        program = find_program(role)
+    except NativeError as error:
+        pytest.skip(str(error))
+    render_for_compose({"DECK_READ_AUTH": "1", "ALERT_WEBHOOK_URL": "http://pager.example/"}, tmp_path)
+    done = subprocess.run(
+        [program, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
