@@ -42,3 +42,6 @@ up: setup-up ## start the stack in Docker: secrets, build, wait until healthy, U
 
 down: setup-up ## stop the stack in Docker; the data stays
 	@$(PY) -m scripts.up down
+
+dashboards: setup ## rebuild grafana/json from grafana/dashboards
+	@$(PY) -m grafana.build
