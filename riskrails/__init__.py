@@ -1,0 +1,32 @@
+"""Position sizing with rails: how much may be opened now, and why not more.
+
+Arithmetic only.  `riskrails.deck`, `riskrails.telemetry` and `riskrails.breakers` are imported by name.
+"""
+
+from riskrails.errors import DeckError, PolicyError, RiskInputError, VenueRulesError
+from riskrails.features import LiveFeatures
+from riskrails.order import Order
+from riskrails.policy import Policy
+from riskrails.rails import RiskRails, compute_order, default_rails
+from riskrails.state import EdgeStatistics, RiskState, StateSource
+from riskrails.tables import StrategyRow, TimeframeRow
+from riskrails.venue import VenueRules
+
+__all__ = [
+    "DeckError",
+    "EdgeStatistics",
+    "LiveFeatures",
+    "Order",
+    "Policy",
+    "PolicyError",
+    "RiskInputError",
+    "RiskRails",
+    "RiskState",
+    "StateSource",
+    "StrategyRow",
+    "TimeframeRow",
+    "VenueRules",
+    "VenueRulesError",
+    "compute_order",
+    "default_rails",
+]

@@ -1,0 +1,73 @@
+"""The rails as their user meets them: the fixed call, the worked example, setters that keep the old state."""
+
+from __future__ import annotations
+
+import pytest
+
+import riskrails
+from riskrails import RiskInputError, RiskRails, RiskState, VenueRules
+from tests.riskrails.desk import call, rails, size
+
+
+def test_the_worked_example_of_the_documentation_comes_out() -> None:
+    """100 000 USD, momentum on 1h, share .25: stop 1.80 %, L 2.113 %, m .925, 21 884 USD, risk 462.5 USD."""
+    order = size()
+    assert order.stop_pct == pytest.approx(0.018)
+    assert order.loss_per_usd == pytest.approx(0.02113, abs=5e-6)
+    assert order.multipliers["m"] == pytest.approx(0.925)
+    assert round(order.size_usd) == 21_884
+    assert order.risk_usd == pytest.approx(462.5)
+    assert (order.binding, order.mode, order.reasons) == ("risk", "taker", ())
+    assert order["size_usd"] == order.size_usd
+
+
+def test_at_twelve_percent_drawdown_the_worked_example_shrinks() -> None:
+    """Drawdown 12 % is 8/15 of the way back to full risk: 11 672 USD."""
+    assert round(size(rails(drawdown_pct=0.12)).size_usd) == 11_672
+
+
+def test_the_module_level_call_is_the_default_rails() -> None:
+    """`riskrails.compute_order` sizes with policy 1 and the smallest share, and says what it lacks."""
+    order = riskrails.compute_order(**call())
+    assert order.size_usd == pytest.approx(21_884.23 / 5, rel=1e-6)
+    assert order.warnings == ("SHARE_MISSING", "BREAKERS_UNKNOWN", "DRAWDOWN_UNKNOWN", "STEP_UNKNOWN")
+
+
+def test_setters_swap_the_state_for_the_next_call() -> None:
+    """What is set is in force from the next call on."""
+    desk = RiskRails()
+    desk.set_risk_shares({"momentum": 0.25})
+    desk.set_account_state(0.12, daily_pnl_pct=-0.01)
+    desk.set_breakers({"equity": False})
+    assert round(size(desk).size_usd) == 11_672
+    assert size(desk).warnings == ("STEP_UNKNOWN",)
+    desk.set_breakers({"equity": True})
+    assert size(desk).reasons == ("HALTED",)
+    desk.set_state(RiskState())
+    assert size(desk).size_usd > 0
+
+
+@pytest.mark.parametrize(
+    ("setter", "value", "code"),
+    [
+        ("set_risk_shares", {"momentum": 25}, "E_RISK_SHARE"),
+        ("set_risk_shares", {"momentum": 0.6, "trend": 0.6}, "E_RISK_SHARE"),
+        ("set_risk_shares", {"momentum": float("nan")}, "E_RISK_SHARE"),
+        ("set_account_state", 12, "E_DRAWDOWN"),
+        ("set_account_state", -0.1, "E_DRAWDOWN"),
+        ("set_breakers", {"equity": "yes"}, "E_BREAKERS"),
+        ("set_breakers", ["equity"], "E_BREAKERS"),
+        ("set_edge_statistics", {"momentum": 0.6}, "E_EDGE"),
+        ("set_state", {"momentum": 0.6}, "E_STATE"),
+        ("set_venue_rules", {"BTC-USD": 0.001}, "E_VENUE_RULES"),
+    ],
+)
+def test_a_refused_setting_keeps_the_old_state(setter: str, value: object, code: str) -> None:
+    """A setter that refuses changes nothing: the next order equals the one before."""
+    desk = rails(venue_rules={"BTC-USD": VenueRules(qty_step="0.001")})
+    before = size(desk)
+    with pytest.raises(RiskInputError) as caught:
+        getattr(desk, setter)(value)
+    assert caught.value.code == code
+    assert "want" in str(caught.value)
+    assert size(desk) == before
