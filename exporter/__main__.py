@@ -1,0 +1,101 @@
+"""`python -m exporter`: settings → store → application → server."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+
+import structlog
+import uvicorn
+
+from deckrails import __version__
+from deckrails.dotenv import DotenvError, read_environment
+from exporter.app import create_app
+from exporter.errors import SettingsError, StoreRefused
+from exporter.settings import Settings, read_settings
+from exporter.sql_store import SqlStore
+
+log = structlog.get_logger("exporter")
+
+
+def configure_logging(settings: Settings) -> None:
+    """Structured lines on stderr, for people or for machines."""
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def main() -> int:
+    """Serve until asked to end; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m exporter", description="Durable push gateway and deck API."
+    )
+    parser.add_argument("--check", action="store_true", help="audit the store, print what is wrong, and end")
+    arguments = parser.parse_args()
+    try:
+        settings = read_settings(read_environment())
+        configure_logging(settings)
+        log.info("settings", **settings.shown())
+        store = SqlStore(settings.store_url.get_secret_value(), power_safe=settings.durability == "power")
+    except (DotenvError, SettingsError, StoreRefused) as error:
+        print(f"exporter: {error}", file=sys.stderr)
+        return 1
+    if arguments.check:
+        findings = store.check()
+        store.close()
+        print("\n".join(findings) or "the store is sound")
+        return 1 if findings else 0
+    try:
+        app = create_app(
+            settings,
+            store,
+            now=time.time,
+            clock=time.perf_counter,
+            version=__version__,
+            revision=os.environ.get("DECK_REVISION", ""),
+        )
+    except SettingsError as error:
+        store.close()
+        print(f"exporter: {error}", file=sys.stderr)
+        return 1
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            date_header=True,
+            ssl_certfile=str(settings.tls_cert) if settings.tls_cert else None,
+            ssl_keyfile=str(settings.tls_key) if settings.tls_key else None,
+            timeout_graceful_shutdown=10,
+        )
+    )
+    app.service.stop = lambda: setattr(server, "should_exit", True)
+    log.info("serving", url=f"{'https' if settings.tls_cert else 'http'}://{settings.host}:{settings.port}")
+    server.run()
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

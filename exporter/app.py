@@ -1,0 +1,263 @@
+"""The ASGI application: hot routes answered directly, all others by FastAPI, one description of both.
+
+A push or a scrape does not pass through FastAPI, which would cost more than the work itself; its OpenAPI page
+(/docs) describes them all the same, from the same table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from exporter.auth import Auth, read_tokens
+from exporter.errors import CallerError, ExporterError, NotFound, TooLarge, WrongMethod
+from exporter.http import Call, Reply, error_reply, plain_error
+from exporter.index import Index
+from exporter.openapi import describe
+from exporter.operations import Expire
+from exporter.routes import gateway
+from exporter.routes.table import ROUTES, Route
+from exporter.service import Service
+from exporter.settings import Settings
+from exporter.state import State
+from exporter.store import Store
+from exporter.telemetry import Telemetry
+from exporter.writer import Writer
+
+__all__ = ["Exporter", "create_app"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+EXPIRY_SECONDS = 1.0
+"""How often what has outlived its time is looked for."""
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(
+    settings: Settings,
+    store: Store,
+    *,
+    now: Callable[[], float],
+    clock: Callable[[], float],
+    version: str,
+    revision: str = "",
+) -> Exporter:
+    """The application on a store that is open.
+
+    Args:
+        settings: What is configured.
+        store: Open; the application closes it when the server stops.
+        now: Wall clock, epoch seconds.
+        clock: Monotonic clock, seconds.
+        version: Shown in /status and the build info; `revision` likewise.
+        revision: Commit this was built from, if known.
+    """
+    telemetry = Telemetry(version, revision)
+    state = State(Index(telemetry.kinds()))
+    writer = Writer(state, store, telemetry, now=now, clock=clock)
+    token = settings.token.get_secret_value() if settings.token else None
+    auth = Auth(read_tokens(token, settings.token_file, settings.tokens_file), read_auth=settings.read_auth)
+    service = Service(
+        settings=settings,
+        state=state,
+        writer=writer,
+        reader=store,
+        auth=auth,
+        telemetry=telemetry,
+        version=version,
+        now=now,
+        clock=clock,
+        started_at=now(),
+        rules=settings.alert_rules(),
+    )
+    return Exporter(service)
+
+
+class Exporter:
+    """ASGI entry."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.api = _describe_and_route(service)
+        self._hot = {
+            route.path.encode(): route for route in ROUTES if route.path in ("/metrics/push", "/metrics")
+        }
+        self._expiry: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or start and stop with the server."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            raise RuntimeError(f"no {scope['type']} here: want http")
+        path: bytes = scope["raw_path"]
+        if path.startswith((b"/metrics/job/", b"/metrics/job@base64/")):
+            reply = await self._gateway(scope, receive, path)
+        else:
+            route = self._hot.get(path)
+            if route is None or route.method != scope["method"]:
+                await self.api(scope, receive, send)
+                return
+            reply = await _answer(self.service, route, scope, receive, path, {})
+        await send({"type": "http.response.start", "status": reply.status, "headers": reply.raw_headers()})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _gateway(self, scope: Scope, receive: Receive, path: bytes) -> Reply:
+        try:
+            body = await _read_body(receive, self.service.settings.max_body_bytes)
+        except CallerError as error:
+            self.service.telemetry.rejections.labels(reason=error.reason).inc()
+            self.service.telemetry.outcomes["gateway", "rejected"].inc()
+            return plain_error(error)
+        return await gateway.handle(self.service, _call(scope, path, body, {}))
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except ExporterError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self) -> None:
+        """Load the store and begin."""
+        await self.service.writer.start()
+        self.service.ready = True
+        self._expiry = asyncio.create_task(self._expire(), name="expiry")
+
+    async def stop(self) -> None:
+        """Commit what waits and close the store."""
+        self.service.ready = False
+        if self._expiry is not None:
+            self._expiry.cancel()
+        await self.service.writer.stop()
+
+    async def _expire(self) -> None:
+        service = self.service
+        while True:
+            await asyncio.sleep(EXPIRY_SECONDS)
+            try:
+                gone = await service.writer.submit(Expire(service.settings.group_ttl_sec))
+            except ExporterError as error:
+                log.warning("expiry failed", error=str(error))
+                continue
+            service.telemetry.expired.inc(gone)
+
+
+def _call(scope: Scope, path: bytes, body: bytes, params: dict[str, str]) -> Call:
+    return Call(scope["method"], path, scope["query_string"], dict(scope["headers"]), body, params)
+
+
+async def _read_body(receive: Receive, limit: int) -> bytes:
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        chunks, size = [body], len(body)
+        while message.get("more_body"):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise TooLarge("the client went away before the body was whole", code="disconnected")
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                break
+            chunks.append(chunk)
+        body = b"".join(chunks) if size <= limit else bytes(limit + 1)
+    if len(body) > limit:
+        raise TooLarge(f"the body has more than {limit} bytes: DECK_MAX_BODY_BYTES is {limit}")
+    return body
+
+
+async def _answer(
+    service: Service, route: Route, scope: Scope, receive: Receive, path: bytes, params: dict[str, str]
+) -> Reply:
+    """Authenticate, read, handle; every error in the deck's form."""
+    start = service.clock()
+    outcome = "accepted"
+    try:
+        headers = dict(scope["headers"])
+        caller = service.auth.check(headers.get(b"authorization"), route.scope)
+        body = await _read_body(receive, service.settings.max_body_bytes) if route.body else b""
+        call = Call(scope["method"], path, scope["query_string"], headers, body, params, caller.name)
+        return await route.handler(service, call)
+    except CallerError as error:
+        outcome = "rejected"
+        service.telemetry.rejections.labels(reason=error.reason).inc()
+        return error_reply(error)
+    except ExporterError as error:
+        outcome = "error"
+        return error_reply(error)
+    finally:
+        if route.api is not None:
+            service.telemetry.outcomes[route.api, outcome].inc()
+            service.telemetry.push_seconds.observe(service.clock() - start)
+
+
+def _describe_and_route(service: Service) -> FastAPI:
+    api = FastAPI(
+        title="Deckrails exporter",
+        version=service.version,
+        description="Durable push gateway, the deck's JSON API, and the page Prometheus scrapes.",
+        redoc_url=None,
+    )
+    for route in ROUTES:
+        api.add_api_route(
+            route.path,
+            _endpoint(service, route),
+            methods=[route.method],
+            summary=route.summary,
+            response_class=Response,
+            operation_id=route.handler.__name__,
+        )
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        found: CallerError = NotFound(f"no {request.method} {request.url.path} here; /docs lists the routes")
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            allow = ", ".join(sorted({r.method for r in ROUTES if _same_path(r.path, request.url.path)}))
+            found = WrongMethod(f"{request.method} is not for {request.url.path}: want {allow}", allow)
+        return _response(error_reply(found))
+
+    api.add_exception_handler(HTTPException, refuse)
+    api.openapi = lambda: describe(api)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    return api
+
+
+def _same_path(pattern: str, path: str) -> bool:
+    if pattern.endswith("{name}"):
+        return path.startswith(pattern.removesuffix("{name}"))
+    return pattern == path
+
+
+def _endpoint(service: Service, route: Route) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        reply = await _answer(
+            service,
+            route,
+            request.scope,
+            request.receive,
+            request.scope["raw_path"],
+            dict(request.path_params),
+        )
+        return _response(reply)
+
+    endpoint.__doc__ = route.handler.__doc__
+    return endpoint
+
+
+def _response(reply: Reply) -> Response:
+    response = Response(reply.body, reply.status)
+    response.raw_headers = reply.raw_headers()
+    return response

@@ -1,0 +1,98 @@
+"""Committed state → the page Prometheus scrapes.
+
+Pure.  Every family of every group is bytes already; a scrape joins them under one header a name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from exporter.families import Chunk, escape_value, header, series_prefix
+from exporter.state import Group, VisibleFamily
+
+__all__ = [
+    "OPENMETRICS",
+    "TEXT",
+    "OwnFamily",
+    "group_body",
+    "push_times",
+    "render_openmetrics",
+    "render_text",
+]
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+OwnFamily = tuple[str, str, str, bytes]
+"""(name, type, help, sample lines) of a family this service produces itself."""
+
+
+def group_body(chunks: Iterable[Chunk]) -> bytes:
+    """One group as text, as the store keeps it; gauge histograms with their type."""
+    return b"".join([part for chunk in chunks for part in (chunk.shape.header, chunk.body)])
+
+
+def push_times(groups: Iterable[Group]) -> tuple[bytes, bytes]:
+    """Sample lines of push_time_seconds and push_failure_time_seconds."""
+    times, failures = [], []
+    for group in groups:
+        labels = sorted({"instance": "", **dict(group.key.labels)}.items())
+        prefix = series_prefix("push_time_seconds", labels).decode()
+        times.append(f"{prefix}{group.push_time!r}\n")
+        failures.append(f"push_failure{prefix[4:]}{group.failure_time!r}\n")
+    return "".join(times).encode(), "".join(failures).encode()
+
+
+def render_text(visible: Mapping[str, VisibleFamily], own: Iterable[OwnFamily]) -> bytes:
+    """The page in text 0.0.4."""
+    parts: list[bytes] = []
+    for name, kind, help_text, bodies in _merged(visible, own):
+        if kind != "gaugehistogram":  # unknown to the format: its lines stand as untyped samples
+            parts.append(header(name, kind, help_text))
+        parts.extend(bodies)
+    return b"".join(parts)
+
+
+_WHOLE_BOUND = re.compile(rb'((?:le|quantile)="-?[0-9]+)("\})')
+
+
+def render_openmetrics(visible: Mapping[str, VisibleFamily], own: Iterable[OwnFamily]) -> bytes:
+    """The page in OpenMetrics 1.0."""
+    families = list(_merged(visible, own))
+    names = {name for name, *_ in families}
+    parts: list[bytes] = []
+    for name, kind, help_text, bodies in families:
+        shown, om_kind = name, "unknown" if kind == "untyped" else kind
+        if kind == "counter":
+            shown = name.removesuffix("_total")
+            if shown == name or shown in names:
+                # OpenMetrics has no counter without _total, and no two families of one name.
+                shown, om_kind = name, "unknown"
+        lines = f"# TYPE {shown} {om_kind}\n"
+        if help_text:
+            lines += f"# HELP {shown} " + escape_value(help_text) + "\n"
+        parts.append(lines.encode())
+        if kind in ("histogram", "summary", "gaugehistogram"):
+            parts.append(_WHOLE_BOUND.sub(rb"\1.0\2", b"".join(bodies)))
+        else:
+            parts.extend(bodies)
+    parts.append(b"# EOF\n")
+    return b"".join(parts)
+
+
+def _merged(
+    visible: Mapping[str, VisibleFamily], own: Iterable[OwnFamily]
+) -> Iterable[tuple[str, str, str | None, list[bytes]]]:
+    ours = {name: (kind, help_text, body) for name, kind, help_text, body in own}
+    for name in sorted(visible.keys() | ours.keys()):
+        bodies: list[bytes] = []
+        kind, help_text = "untyped", None
+        family = visible.get(name)
+        if family is not None:
+            kind, help_text = family.kind, family.help
+            bodies.extend([chunk.body for chunk in family.chunks.values()])
+        if name in ours:
+            kind, help_text, body = ours[name]
+            bodies.append(body)
+        yield name, kind, help_text, bodies

@@ -1,0 +1,268 @@
+"""Metric families as pushed, and as kept: the model between the parsers and the exposition.
+
+Pure.  A parsed body is families whose metrics hold *slots*, indexes into one list of number texts.  Names,
+labels and order thus stand apart from values, and a second push of the same shape needs new values only
+(see layout.py).  A FamilyShape is a family with its grouping labels merged in and its lines made ready,
+each a prefix waiting for a number.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from exporter.errors import Inconsistent
+
+__all__ = [
+    "CONSTANT_ZERO",
+    "Chunk",
+    "Family",
+    "FamilyShape",
+    "Metric",
+    "Parsed",
+    "compile_family",
+    "escape_help",
+    "escape_value",
+    "fill",
+    "go_float",
+    "header",
+]
+
+CONSTANT_ZERO = -1
+"""Slot of a line that the format wants and the push did not bring."""
+
+KINDS = ("counter", "gauge", "summary", "histogram", "untyped", "gaugehistogram")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric of a family.
+
+    Attributes:
+        labels: As pushed, without `le` or `quantile` of the lines of a histogram or summary.
+        value: Slot of the number of a counter, gauge or untyped metric.
+        points: (upper bound or quantile, slot) of a histogram or summary, in the order pushed.
+        sum: Slot of the sum; `count` likewise; CONSTANT_ZERO where the push had none.
+    """
+
+    labels: tuple[tuple[str, str], ...]
+    value: int = CONSTANT_ZERO
+    points: tuple[tuple[float, int], ...] = ()
+    sum: int = CONSTANT_ZERO
+    count: int = CONSTANT_ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric family of a push."""
+
+    name: str
+    kind: str
+    help: str | None
+    metrics: tuple[Metric, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A pushed body: families, and the numbers their slots point at, as text.
+
+    Attributes:
+        counts: Slots that must hold a whole number of at least zero.
+        has_timestamps: A sample had one; such a push is refused after it was read.
+        native: Per family the protobuf message, where text cannot say all of it.
+    """
+
+    families: tuple[Family, ...]
+    values: list[bytes]
+    counts: tuple[int, ...] = ()
+    has_timestamps: bool = False
+    native: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FamilyShape:
+    """A family of one group with everything but its numbers.
+
+    Attributes:
+        prefixes: Per exposed line `name{labels} `.
+        picks: Per exposed line the slot of its number; a slice where the slots follow each other.
+        keys: Identity of each metric, unique over all groups.
+    """
+
+    name: str
+    kind: str
+    help: str | None
+    prefixes: tuple[bytes, ...]
+    picks: slice | tuple[int, ...]
+    keys: tuple[bytes, ...]
+
+    @property
+    def header(self) -> bytes:
+        """Its HELP and TYPE lines."""
+        return header(self.name, self.kind, self.help)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """A family of one group, ready to be joined into a scrape; immutable.
+
+    Attributes:
+        body: The sample lines, each with its line feed.
+        native: The protobuf message, for families with more than text can say.
+    """
+
+    shape: FamilyShape
+    body: bytes
+    native: bytes | None = None
+
+
+def escape_value(text: str) -> str:
+    """A label value as the text formats write it."""
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def escape_help(text: str) -> str:
+    """A help text as text 0.0.4 writes it."""
+    return text.replace("\\", r"\\").replace("\n", r"\n")
+
+
+def go_float(value: float, exponent_from: int = 6) -> str:
+    """The shortest text of a float as Go's 'g' writes it: exponent from 10^6 in expositions, 10^21 in JSON.
+
+    >>> go_float(1.0), go_float(0.5), go_float(1e6), go_float(1e6, 21), go_float(float("inf"))
+    ('1', '0.5', '1e+06', '1000000', '+Inf')
+    """
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    if value == 0:
+        return "-0" if math.copysign(1.0, value) < 0 else "0"
+    digits = _digits(abs(value))
+    exponent = int(f"{abs(value):.{len(digits) - 1}e}".partition("e")[2])
+    sign = "-" if value < 0 else ""
+    if exponent < -4 or exponent >= exponent_from:
+        mantissa = digits[0] + ("." + digits[1:] if len(digits) > 1 else "")
+        return f"{sign}{mantissa}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+    return sign + f"{abs(value):.{max(len(digits) - 1 - exponent, 0)}f}"
+
+
+def _digits(value: float) -> str:
+    """The significant digits of the shortest text that reads back as `value`."""
+    return repr(value).partition("e")[0].replace(".", "").strip("0") or "0"
+
+
+@lru_cache(maxsize=20_000)
+def header(name: str, kind: str, help_text: str | None) -> bytes:
+    """HELP and TYPE lines of a family in text 0.0.4."""
+    shown = name if _LEGACY_NAME.match(name) else f'"{escape_value(name)}"'
+    lines = f"# HELP {shown} {escape_help(help_text)}\n" if help_text else ""
+    return f"{lines}# TYPE {shown} {kind}\n".encode()
+
+
+_LEGACY_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
+_LEGACY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
+
+
+def series_prefix(name: str, labels: Iterable[tuple[str, str]]) -> bytes:
+    """`name{labels} ` of a sample line; names that are not of the old alphabet are quoted."""
+    pairs = [
+        f'{k if _LEGACY_LABEL.match(k) else chr(34) + escape_value(k) + chr(34)}="{escape_value(v)}"'
+        for k, v in labels
+    ]
+    if not _LEGACY_NAME.match(name):
+        pairs.insert(0, f'"{escape_value(name)}"')
+        name = ""
+    return f"{name}{{{','.join(pairs)}}} ".encode()
+
+
+def compile_family(family: Family, grouping: Sequence[tuple[str, str]]) -> FamilyShape:
+    """Merge the grouping labels in and make the lines ready.
+
+    The grouping key overwrites labels of the body; a metric without instance gets an empty one, or
+    Prometheus would give it the exporter's own.
+
+    Raises:
+        Inconsistent: A label of the grouping key is the one that tells the lines of this kind apart, a line
+            would be there twice, or a metric would.
+    """
+    name, kind = family.name, family.kind
+    overwrite = dict(grouping)
+    point_label = {"summary": "quantile", "histogram": "le", "gaugehistogram": "le"}.get(kind)
+    prefixes: list[bytes] = []
+    picks: list[int] = []
+    keys: list[bytes] = []
+    if point_label in overwrite:
+        raise Inconsistent(
+            f'{kind} "{name}" in a group with the label "{point_label}": its lines need that label themselves'
+        )
+    for metric in family.metrics:
+        merged = {"instance": "", **dict(metric.labels), **overwrite}
+        labels = sorted(merged.items())
+        if point_label is None:
+            prefixes.append(series_prefix(name, labels))
+            picks.append(metric.value)
+            keys.append(prefixes[-1])
+            continue
+        if point_label in merged:
+            raise Inconsistent(f'{kind} "{name}" has the label "{point_label}" beside its own {point_label}')
+        _append_points(family, metric, point_label, labels, prefixes, picks)
+        keys.append(prefixes[-1])
+    if len(set(keys)) != len(keys):
+        twice = next(key for i, key in enumerate(keys) if key in keys[:i])
+        raise Inconsistent(
+            f'collected metric "{name}" {twice.decode().strip()} was collected before '
+            "with the same name and label values"
+        )
+    return FamilyShape(name, kind, family.help, tuple(prefixes), _compact(picks), tuple(keys))
+
+
+def _append_points(
+    family: Family,
+    metric: Metric,
+    point_label: str,
+    labels: list[tuple[str, str]],
+    prefixes: list[bytes],
+    picks: list[int],
+) -> None:
+    histogram = point_label == "le"
+    points = list(metric.points)
+    if histogram and not any(math.isinf(bound) and bound > 0 for bound, _ in points):
+        points.append((math.inf, metric.count))
+    texts = [go_float(bound) for bound, _ in points]
+    if len(set(texts)) != len(texts):
+        twice = next(text for i, text in enumerate(texts) if text in texts[:i])
+        raise Inconsistent(f'{family.kind} "{family.name}" has two lines with {point_label}="{twice}"')
+    # The reference writes the point label last whatever its name, and so do we.
+    for text, (_, slot) in zip(texts, points, strict=True):
+        prefixes.append(
+            series_prefix(family.name + ("_bucket" if histogram else ""), [*labels, (point_label, text)])
+        )
+        picks.append(slot)
+    gauge = "g" if family.kind == "gaugehistogram" else ""
+    prefixes.append(series_prefix(f"{family.name}_{gauge}sum", labels))
+    picks.append(metric.sum)
+    prefixes.append(series_prefix(f"{family.name}_{gauge}count", labels))
+    picks.append(metric.count)
+
+
+def _compact(picks: list[int]) -> slice | tuple[int, ...]:
+    if picks and picks[0] >= 0 and picks == list(range(picks[0], picks[0] + len(picks))):
+        return slice(picks[0], picks[0] + len(picks))
+    return tuple(picks)
+
+
+def fill(shape: FamilyShape, values: list[bytes]) -> bytes:
+    """The sample lines of a shape with these numbers."""
+    picks = shape.picks
+    if isinstance(picks, slice):
+        numbers = values[picks]
+    else:
+        numbers = [values[slot] if slot >= 0 else b"0" for slot in picks]
+    lines: list[bytes] = [b"\n"] * (3 * len(numbers))
+    lines[0::3] = shape.prefixes
+    lines[1::3] = numbers
+    return b"".join(lines)

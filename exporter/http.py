@@ -1,0 +1,109 @@
+"""A request and an answer, without a framework: what handlers take and give.
+
+Pure.  Handlers written against these run from plain ASGI as fast as it gets, and FastAPI describes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from exporter.errors import CallerError, ExporterError, Invalid, Unauthorized, WrongMethod
+
+__all__ = ["JSON", "Call", "Reply", "error_reply", "json_reply", "plain_error"]
+
+JSON = "application/json"
+PLAIN = "text/plain; charset=utf-8"
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, its body read.
+
+    Attributes:
+        path: Raw, percent-encoding kept, without the query.
+        headers: By lower-case name; of a repeated header the last.
+        params: Parts of the path that the route names.
+    """
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Mapping[bytes, bytes]
+    body: bytes = b""
+    params: Mapping[str, str] = field(default_factory=dict)
+    who: str = ""
+
+    def arguments(self, *names: str) -> dict[str, str]:
+        """The query's arguments, all of them known.
+
+        Raises:
+            Invalid: One is not among `names`, or is there twice.
+        """
+        found: dict[str, str] = {}
+        for name, value in parse_qsl(self.query.decode("latin-1"), keep_blank_values=True):
+            if name not in names:
+                raise Invalid(
+                    f"nobody reads the query argument {name!r}: want {', '.join(names) or 'none'}", name
+                )
+            if name in found:
+                raise Invalid(f"the query argument {name} is there twice", name)
+            found[name] = value
+        return found
+
+
+@dataclass(slots=True)
+class Reply:
+    """One answer."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str | None = None
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """Headers as ASGI wants them, the length included."""
+        headers = [(b"content-length", str(len(self.body)).encode()), *self.headers]
+        if self.content_type is not None:
+            headers.append((b"content-type", self.content_type.encode()))
+        return headers
+
+
+def json_reply(value: Any, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None) -> Reply:
+    """An answer in JSON."""
+    return Reply(status, msgspec.json.encode(value), JSON, headers or [])
+
+
+def error_headers(error: ExporterError) -> list[tuple[bytes, bytes]]:
+    """Headers that go with an error."""
+    if isinstance(error, Unauthorized):
+        return [(b"www-authenticate", b'Bearer, Basic realm="deck"')]
+    if isinstance(error, WrongMethod):
+        return [(b"allow", error.allow.encode())]
+    if not isinstance(error, CallerError):
+        return [(b"retry-after", b"1")]
+    return []
+
+
+def error_reply(error: ExporterError) -> Reply:
+    """The deck API's form of an error."""
+    if isinstance(error, CallerError):
+        value = {"error": error.code, "detail": error.detail, "field": error.field}
+        return json_reply(value, error.status, error_headers(error))
+    detail = f"not durable, nothing was applied: {error}"
+    return json_reply({"error": "unavailable", "detail": detail, "field": None}, 503, error_headers(error))
+
+
+def plain_error(error: ExporterError) -> Reply:
+    """Pushgateway's form of an error: one line of text."""
+    if isinstance(error, CallerError):
+        status, line = error.status, error.detail
+    else:
+        status, line = 503, f"not durable, nothing was applied: {error}"
+    return Reply(
+        status, line.encode() + b"\n", PLAIN, [*error_headers(error), (b"x-content-type-options", b"nosniff")]
+    )

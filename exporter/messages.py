@@ -1,0 +1,350 @@
+"""JSON requests of the deck: their shapes, and their checks.
+
+Pure.  msgspec reads and type-checks; what types cannot say (ranges, sums, characters) is checked here.  Every
+refusal names the field, what came and what was wanted; NaN and infinity are not JSON and are refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from exporter.errors import Invalid, Malformed
+from exporter.records import DEFAULT_ENGINE
+
+__all__ = [
+    "AlertIn",
+    "AlertsIn",
+    "BreakerIn",
+    "MetricsIn",
+    "TradeIn",
+    "WeightsIn",
+    "check_name",
+    "epoch_seconds",
+    "read_alerts",
+    "read_breaker",
+    "read_metrics",
+    "read_trades",
+    "read_weights",
+]
+
+MAX_NAME = 128
+"""Characters of an engine, strategy, breaker, symbol or trade id (JC)."""
+MAX_EPOCH = 4102444800.0
+"""2100-01-01; a time beyond it was sent in milliseconds."""
+MAX_TRADES = 10_000
+"""Trades of one request (JC)."""
+
+_T = TypeVar("_T")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class InfoIn(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    version: str | None = None
+    mode: Literal["live", "paper", "replay"] | None = None
+    quote: str | None = None
+
+
+class MetricsIn(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """POST /metrics/push.  A strategy whose number is null is forgotten."""
+
+    engine: str = DEFAULT_ENGINE
+    started_at: float | str | None = None
+    equity_usd: float | None = None
+    pnl_24h: float | None = None
+    drawdown_pct: float | None = None
+    tick_p50_ms: float | None = None
+    tick_p95_ms: float | None = None
+    error_rate_pct: float | None = None
+    breaker: dict[str, bool] | None = None
+    pnl_by_strategy: dict[str, float | None] | None = None
+    exposure_by_strategy: dict[str, float | None] | None = None
+    drawdown_pct_by_strategy: dict[str, float | None] | None = None
+    info: InfoIn | None = None
+
+
+class TradeIn(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One trade of POST /trades."""
+
+    trade_id: str
+    ts: float | str
+    strategy: str
+    symbol: str
+    side: Literal["buy", "sell"]
+    qty: float
+    price: float
+    fee_usd: float
+    pnl_usd: float | None = None
+    engine: str = DEFAULT_ENGINE
+
+
+class TradesIn(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    trades: list[TradeIn]
+
+
+class WeightsIn(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """POST /allocator/weights."""
+
+    weights: dict[str, float]
+    scores: dict[str, float] = {}
+    reason: str = ""
+    as_of: float | str | None = None
+
+
+class BreakerIn(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """POST /breakers/{name}."""
+
+    tripped: bool
+    reason: str
+    ttl_sec: float | None = None
+
+
+class AlertIn(msgspec.Struct, frozen=True):
+    """One alert of Alertmanager's webhook; it may grow fields we do not know."""
+
+    status: Literal["firing", "resolved"]
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    startsAt: str = ""  # noqa: N815 - Alertmanager's name
+    fingerprint: str = ""
+
+
+class AlertsIn(msgspec.Struct, frozen=True):
+    """POST /alerts, version 4 of the webhook."""
+
+    version: Literal["4"]
+    alerts: list[AlertIn]
+
+
+_PATH = re.compile(r" - at `\$\.?(.*)`$")
+_FIELD = re.compile(r"(?:unknown|missing required) field `([^`]*)`")
+
+
+def _reader(shape: type[_T]) -> Callable[[bytes], _T]:
+    decoder = msgspec.json.Decoder(shape)
+
+    def read(body: bytes) -> _T:
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as error:
+            raise _invalid(str(error)) from None
+        except msgspec.DecodeError as error:
+            raise Malformed(f"the body is not JSON: {error}") from None
+        except UnicodeDecodeError as error:
+            raise Malformed(f"the body is not UTF-8: {error}") from None
+
+    return read
+
+
+def _invalid(text: str) -> Invalid:
+    where = _PATH.search(text)
+    path = where[1].removesuffix("[...]").removesuffix(".") if where else ""
+    named = _FIELD.search(text)
+    if named:
+        path = f"{path}.{named[1]}" if path else named[1]
+    code = "out_of_range" if "out of range" in text else "invalid"
+    return Invalid(text, path or None, code)
+
+
+_read_metrics_json = _reader(MetricsIn)
+_read_trade_json = _reader(TradeIn)
+_read_trade_list = _reader(list[TradeIn])
+_read_trades_json = _reader(TradesIn)
+_read_weights_json = _reader(WeightsIn)
+_read_breaker_json = _reader(BreakerIn)
+_read_alerts_json = _reader(AlertsIn)
+
+
+def check_name(text: str, field: str, what: str) -> str:
+    """`text` if it can be a label value people read: 1 to 128 characters, no control character."""
+    if not text or len(text) > MAX_NAME:
+        raise Invalid(f"{what} has {len(text)} characters: want 1 to {MAX_NAME}", field, "out_of_range")
+    if _CONTROL.search(text):
+        raise Invalid(f"{what} {text!r} has a control character", field)
+    return text
+
+
+def _check_text(text: str, field: str, limit: int = 1000) -> str:
+    if len(text) > limit:
+        raise Invalid(f"{field} has {len(text)} characters: want at most {limit}", field, "out_of_range")
+    return text
+
+
+def _check_range(value: float, field: str, low: float, high: float, what: str) -> float:
+    if not math.isfinite(value):
+        raise Invalid(f"{what} is {value}: want a finite number", field, "out_of_range")
+    if not low <= value <= high:
+        raise Invalid(f"{what} is {value:g}: want {_span(low, high)}", field, "out_of_range")
+    return value
+
+
+def _span(low: float, high: float) -> str:
+    if math.isinf(high):
+        return "a finite number" if math.isinf(low) else f"at least {low:g}"
+    return f"{low:g} to {high:g}"
+
+
+def epoch_seconds(value: float | str, field: str) -> float:
+    """Epoch seconds of a number or an ISO 8601 text; a text without a zone is UTC.
+
+    Raises:
+        Invalid: Neither, or not between 1970 and 2100 (milliseconds are).
+    """
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise Invalid(f"{field} is {value!r}: want epoch seconds or ISO 8601", field) from None
+        try:
+            value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (OverflowError, ValueError):
+            raise Invalid(
+                f"{field} is {value!r}: want a time from 1970 to 2100", field, "out_of_range"
+            ) from None
+    if not 0 <= value <= MAX_EPOCH:
+        hint = " (milliseconds?)" if value > MAX_EPOCH else ""
+        raise Invalid(
+            f"{field} is {value:g}{hint}: want epoch seconds from 1970 to 2100", field, "out_of_range"
+        )
+    return float(value)
+
+
+_SCALAR_RANGES = {
+    "equity_usd": (-math.inf, math.inf),
+    "pnl_24h": (-math.inf, math.inf),
+    "drawdown_pct": (0.0, 100.0),
+    "tick_p50_ms": (0.0, math.inf),
+    "tick_p95_ms": (0.0, math.inf),
+    "error_rate_pct": (0.0, 100.0),
+}
+_MAP_RANGES = {
+    "pnl_by_strategy": (-math.inf, math.inf),
+    "exposure_by_strategy": (-math.inf, math.inf),
+    "drawdown_pct_by_strategy": (0.0, 100.0),
+}
+
+
+def read_metrics(body: bytes) -> tuple[MetricsIn, int]:
+    """The checked request of POST /metrics/push and the number of values in it."""
+    request = _read_metrics_json(body)
+    check_name(request.engine, "engine", "engine")
+    accepted = 0
+    if request.started_at is not None:
+        epoch_seconds(request.started_at, "started_at")
+        accepted += 1
+    for field, (low, high) in _SCALAR_RANGES.items():
+        value = getattr(request, field)
+        if value is not None:
+            _check_range(value, field, low, high, field)
+            accepted += 1
+    for field, (low, high) in _MAP_RANGES.items():
+        for name, value in (getattr(request, field) or {}).items():
+            check_name(name, f"{field}.{name}", "strategy")
+            if value is not None:
+                _check_range(value, f"{field}.{name}", low, high, f"{field} of {name}")
+            accepted += 1
+    for name in request.breaker or {}:
+        check_name(name, f"breaker.{name}", "breaker")
+        accepted += 1
+    if request.info is not None:
+        for field in ("version", "mode", "quote"):
+            text = getattr(request.info, field)
+            if text is not None:
+                check_name(text, f"info.{field}", f"info.{field}")
+                accepted += 1
+    if not accepted:
+        raise Invalid("no value in the request: want at least one field", None, "missing_field")
+    return request, accepted
+
+
+def read_trades(body: bytes) -> list[TradeIn]:
+    """The checked trades of POST /trades, in any of its three shapes, their times as epoch seconds."""
+    start = body.lstrip(b" \t\r\n")[:1]
+    prefix = ""
+    if start == b"[":
+        trades = _read_trade_list(body)
+        prefix = "[{}]."
+    else:
+        raw = _read_object(body)
+        if "trades" in raw:
+            trades = _read_trades_json(body).trades
+            prefix = "trades[{}]."
+        else:
+            trades = [_read_trade_json(body)]
+    if not trades:
+        raise Invalid("no trade in the request: want at least one", "trades", "missing_field")
+    if len(trades) > MAX_TRADES:
+        raise Invalid(
+            f"{len(trades)} trades: want at most {MAX_TRADES} in one request", "trades", "out_of_range"
+        )
+    return [_check_trade(trade, prefix.format(i)) for i, trade in enumerate(trades)]
+
+
+def _read_object(body: bytes) -> Mapping[str, Any]:
+    return _reader(dict[str, msgspec.Raw])(body)
+
+
+def _check_trade(trade: TradeIn, at: str) -> TradeIn:
+    for field in ("trade_id", "strategy", "symbol", "engine"):
+        check_name(getattr(trade, field), at + field, field)
+    ts = epoch_seconds(trade.ts, at + "ts")
+    for field in ("qty", "price"):
+        value = getattr(trade, field)
+        _check_range(value, at + field, -math.inf, math.inf, field)
+        if value <= 0:
+            raise Invalid(f"{field} is {value:g}: want more than 0", at + field, "out_of_range")
+    _check_range(trade.qty * trade.price, at + "qty", 0, math.inf, "qty times price")
+    _check_range(trade.fee_usd, at + "fee_usd", -math.inf, math.inf, "fee_usd")
+    if trade.pnl_usd is not None:
+        _check_range(trade.pnl_usd, at + "pnl_usd", -math.inf, math.inf, "pnl_usd")
+    return msgspec.structs.replace(trade, ts=ts)
+
+
+SUM_TOLERANCE = 1e-9
+"""By how much shares may sum to more than one: rounding of floats, no more."""
+
+
+def read_weights(body: bytes) -> WeightsIn:
+    """The checked request of POST /allocator/weights, its time as epoch seconds."""
+    request = _read_weights_json(body)
+    if not request.weights:
+        raise Invalid("weights is empty: want at least one share", "weights", "missing_field")
+    for name, share in request.weights.items():
+        check_name(name, f"weights.{name}", "strategy")
+        _check_range(share, f"weights.{name}", 0.0, 1.0, f"share of {name}")
+    total = math.fsum(request.weights.values())
+    if total > 1 + SUM_TOLERANCE:
+        raise Invalid(f"shares sum to {total:.9g}: want at most 1", "weights", "out_of_range")
+    for name, score in request.scores.items():
+        check_name(name, f"scores.{name}", "strategy")
+        _check_range(score, f"scores.{name}", -math.inf, math.inf, f"score of {name}")
+    _check_text(request.reason, "reason")
+    as_of = None if request.as_of is None else epoch_seconds(request.as_of, "as_of")
+    return msgspec.structs.replace(request, as_of=as_of)
+
+
+def read_breaker(body: bytes) -> BreakerIn:
+    """The checked request of POST /breakers/{name}."""
+    request = _read_breaker_json(body)
+    _check_text(request.reason, "reason")
+    if not request.reason.strip():
+        raise Invalid("reason is empty: say why, it is kept in the history", "reason", "missing_field")
+    if request.ttl_sec is not None:
+        _check_range(request.ttl_sec, "ttl_sec", -math.inf, 366 * 86400.0, "ttl_sec")
+        if request.ttl_sec <= 0:
+            raise Invalid(f"ttl_sec is {request.ttl_sec:g}: want more than 0", "ttl_sec", "out_of_range")
+    return request
+
+
+def read_alerts(body: bytes) -> AlertsIn:
+    """The checked webhook of Alertmanager."""
+    request = _read_alerts_json(body)
+    for i, alert in enumerate(request.alerts):
+        if "breaker" in alert.labels:
+            check_name(alert.labels["breaker"], f"alerts[{i}].labels.breaker", "breaker")
+    return request

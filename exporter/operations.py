@@ -1,0 +1,507 @@
+"""What can be asked of the writer: each operation validates itself against a draft and writes into it.
+
+Pure.  `plan` either raises a CallerError and leaves the draft as it was, or writes all of itself and returns
+its answer.  (A push that is inconsistent leaves its failure time, as Pushgateway does, and then raises.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from exporter import breakers as machine
+from exporter.catalogue import ENGINE_JOB
+from exporter.deck import engine_families, engine_group, merge_push
+from exporter.errors import Conflict, Inconsistent, LimitReached, PreconditionFailed
+from exporter.families import Chunk, FamilyShape, compile_family, fill
+from exporter.grouping import GroupKey, group_key
+from exporter.layout import Layout
+from exporter.messages import AlertsIn, BreakerIn, MetricsIn, TradeIn, WeightsIn
+from exporter.records import EVERY_ENGINE, BreakerChange, BreakerDoc, Trade, WeightsDoc
+from exporter.state import Draft, Group
+from exporter.store import TradeKey
+from exporter.trades import ZERO_TOTALS, add_trades
+
+__all__ = [
+    "AlertRule",
+    "DeleteGroup",
+    "Expire",
+    "Operation",
+    "PushEngine",
+    "PushGroup",
+    "RecordTrades",
+    "SetWeights",
+    "SwitchBreaker",
+    "TakeAlerts",
+    "Wipe",
+]
+
+
+class Operation(Protocol):
+    """One request of the writer."""
+
+    @property
+    def trade_keys(self) -> Collection[TradeKey]:
+        """Trades to look up before `plan`."""
+        ...
+
+    def plan(self, draft: Draft) -> Any:
+        """Write into the draft; the answer for the caller."""
+        ...
+
+
+class _NoTrades:
+    trade_keys: Collection[TradeKey] = ()
+
+
+@dataclass(slots=True)
+class PushGroup(_NoTrades):
+    """A Pushgateway push, already read.
+
+    Attributes:
+        layout: The body's families; `values` the numbers.  Both None if `refusal` says why not.
+        replace: PUT replaces the whole group, POST the families it names.
+        refusal: Found while reading, after the body was understood: stamps the failure time.
+    """
+
+    key: GroupKey
+    layout: Layout | None
+    values: list[bytes]
+    replace: bool
+    ttl_seconds: float | None
+    series_limit: int
+    native: Mapping[str, bytes] | None = None
+    refusal: Inconsistent | None = None
+
+    def plan(self, draft: Draft) -> int:
+        """Number of samples pushed."""
+        gid = self.key.id
+        old = draft.group(gid)
+        try:
+            group = self._group(draft, old)
+        except Inconsistent:
+            draft.put_group(
+                gid,
+                old.with_times(failure_time=draft.now)
+                if old
+                else Group(self.key, {}, failure_time=draft.now),
+            )
+            raise
+        draft.put_group(gid, group)
+        if self.replace:
+            forget_engine(draft, self.key)
+        return self.layout.series if self.layout else 0
+
+    def _group(self, draft: Draft, old: Group | None) -> Group:
+        if self.refusal is not None or self.layout is None:
+            raise self.refusal or Inconsistent("nothing was read")
+        layout = self.layout
+        failure_time = old.failure_time if old else 0.0
+        ttl = self.ttl_seconds if self.ttl_seconds is not None else (old.ttl_seconds if old else None)
+        whole = self.replace or old is None or not old.shapes
+        if old is None or old.layout is not layout:
+            old_shapes: Mapping[str, FamilyShape] = old.shapes if old else {}
+            new_shapes = layout.shapes if whole else {**old_shapes, **layout.shapes}
+            _check_room(draft, old, sum(len(s.prefixes) for s in new_shapes.values()), self.series_limit)
+            draft.state.index.replace(self.key.id, old_shapes, new_shapes)
+            if not whole and old is not None:
+                chunks = {**old.chunks, **self._chunks(layout)}
+                return Group(
+                    self.key, chunks, push_time=draft.now, failure_time=failure_time, ttl_seconds=ttl
+                )
+        return Group(
+            self.key,
+            self._chunks(layout) if self.native else None,
+            layout=layout,
+            values=self.values,
+            push_time=draft.now,
+            failure_time=failure_time,
+            ttl_seconds=ttl,
+        )
+
+    def _chunks(self, layout: Layout) -> dict[str, Chunk]:
+        native = self.native or {}
+        return {
+            name: Chunk(shape, fill(shape, self.values), native.get(name))
+            for name, shape in layout.shapes.items()
+        }
+
+
+def _check_room(draft: Draft, old: Group | None, wanted: int, limit: int) -> None:
+    after = draft.series - (old.series if old else 0) + wanted
+    if after > limit and wanted > (old.series if old else 0):
+        raise LimitReached(
+            f"{after} series after this push: DECK_MAX_SERIES is {limit}; delete groups nobody pushes"
+        )
+
+
+def forget_engine(draft: Draft, key: GroupKey) -> None:
+    """Drop an engine's last values when its group was replaced or removed; trades and breakers stay."""
+    labels = dict(key.labels)
+    if set(labels) == {"job", "instance"} and labels["job"] == ENGINE_JOB:
+        engine = labels["instance"]
+        if draft.engine(engine).pushed_at:
+            draft.engines[engine] = None
+
+
+@dataclass(slots=True)
+class DeleteGroup(_NoTrades):
+    """Remove one group."""
+
+    key: GroupKey
+
+    def plan(self, draft: Draft) -> bool:
+        """Whether there was one."""
+        return remove_group(draft, self.key.id)
+
+
+def remove_group(draft: Draft, gid: str) -> bool:
+    """Remove a group if it is there."""
+    old = draft.group(gid)
+    if old is None:
+        return False
+    draft.state.index.replace(gid, old.shapes, {})
+    draft.put_group(gid, None)
+    forget_engine(draft, old.key)
+    return True
+
+
+@dataclass(slots=True)
+class Wipe(_NoTrades):
+    """Remove every group."""
+
+    def plan(self, draft: Draft) -> int:
+        """How many there were."""
+        gids = list(draft.group_ids())
+        for gid in gids:
+            remove_group(draft, gid)
+        return len(gids)
+
+
+def know_engine(draft: Draft, engine: str) -> None:
+    """Give an engine that is heard of for the first time every breaker and every strategy there is."""
+    if draft.breaker(engine, "manual") is None:
+        for name in draft.breaker_names():
+            start = draft.breaker(EVERY_ENGINE, name) or BreakerDoc()
+            draft.breakers[engine, name] = BreakerDoc(
+                holds=start.holds, trips=int(start.open), changed_at=draft.now if start.open else 0.0
+            )
+        for strategy in draft.current_weights.weights:
+            know_strategy(draft, engine, strategy)
+
+
+def know_strategy(draft: Draft, engine: str, strategy: str) -> None:
+    """Start the counters of a strategy at zero, or `increase` would not see its first trade."""
+    if draft.total((engine, strategy)) is None:
+        draft.totals[engine, strategy] = ZERO_TOTALS
+
+
+def know_breaker(draft: Draft, name: str) -> None:
+    """Give every engine a breaker that is heard of for the first time."""
+    for engine in (EVERY_ENGINE, *draft.engine_names()):
+        if draft.breaker(engine, name) is None:
+            draft.breakers[engine, name] = BreakerDoc()
+
+
+def change_breaker(
+    draft: Draft, engine: str, name: str, after: BreakerDoc, source: str, reason: str, who: str
+) -> None:
+    """Let a breaker become `after`, and write down what its source did."""
+    before = draft.breaker(engine, name) or BreakerDoc()
+    if after == before:
+        return
+    draft.breakers[engine, name] = after
+    had, has = source in before.holds, source in after.holds
+    if engine == EVERY_ENGINE or (had == has and after.holds.get(source) == before.holds.get(source)):
+        return
+    draft.history_seq += 1
+    draft.history.append(
+        BreakerChange(
+            seq=draft.history_seq,
+            at=draft.now,
+            engine=engine,
+            breaker=name,
+            source=source,
+            tripped=has,
+            open=after.open,
+            reason=reason,
+            who=who,
+        )
+    )
+
+
+@dataclass(slots=True)
+class PushEngine(_NoTrades):
+    """POST /metrics/push."""
+
+    push: MetricsIn
+    accepted: int
+    series_limit: int
+    who: str
+
+    def plan(self, draft: Draft) -> dict[str, int]:
+        """How many values were taken."""
+        engine = self.push.engine
+        key = group_key(engine_group(engine))
+        doc = merge_push(draft.engine(engine), self.push, draft.now)
+        parsed = engine_families(doc)
+        old = draft.group(key.id)
+        known = old.shapes if old else {}
+        shapes: dict[str, FamilyShape] = {}
+        for family in parsed.families:
+            shape = compile_family(family, key.labels)
+            same = known.get(shape.name)
+            shapes[shape.name] = (
+                same
+                if same is not None
+                and same.prefixes == shape.prefixes
+                and same.kind == shape.kind
+                and same.picks == shape.picks
+                else shape
+            )
+        # A strategy map that became empty leaves no family behind.
+        ours = {name for name in known if name.startswith("trading_") and name not in shapes} & _ENGINE_NAMES
+        chunks = {name: chunk for name, chunk in (old.chunks if old else {}).items() if name not in ours}
+        chunks.update({name: Chunk(shape, fill(shape, parsed.values)) for name, shape in shapes.items()})
+        new_shapes = {name: chunk.shape for name, chunk in chunks.items()}
+        _check_room(draft, old, sum(len(s.prefixes) for s in new_shapes.values()), self.series_limit)
+        draft.state.index.replace(key.id, known, new_shapes)
+        know_engine(draft, engine)
+        draft.put_group(
+            key.id,
+            Group(
+                key,
+                chunks,
+                push_time=draft.now,
+                failure_time=old.failure_time if old else 0.0,
+                ttl_seconds=old.ttl_seconds if old else None,
+            ),
+        )
+        draft.engines[engine] = doc
+        for strategy in self.push.pnl_by_strategy or {}:
+            know_strategy(draft, engine, strategy)
+        for name, tripped in (self.push.breaker or {}).items():
+            know_breaker(draft, name)
+            before = draft.breaker(engine, name) or BreakerDoc()
+            if tripped and "engine" not in before.holds:
+                reason = "the engine pushed it as tripped"
+                after = machine.hold(before, "engine", reason, draft.now)
+            elif not tripped:
+                reason = "the engine pushed it as released"
+                after = machine.release(before, "engine", draft.now)
+            else:
+                continue
+            change_breaker(draft, engine, name, after, "engine", reason, self.who)
+        return {"accepted": self.accepted}
+
+
+_ENGINE_NAMES = frozenset(
+    {
+        "trading_strategy_pnl_usd",
+        "trading_strategy_exposure_usd",
+        "trading_strategy_drawdown_ratio",
+    }
+)
+
+
+@dataclass(slots=True)
+class RecordTrades:
+    """POST /trades: all or nothing, each id once."""
+
+    trades: list[TradeIn]
+
+    @property
+    def trade_keys(self) -> Collection[TradeKey]:
+        """Ids to look up."""
+        return [(trade.engine, trade.trade_id) for trade in self.trades]
+
+    def plan(self, draft: Draft) -> dict[str, int]:
+        """How many were new and how many were known."""
+        fresh: dict[TradeKey, Trade] = {}
+        duplicates, seq = 0, draft.trade_seq
+        for i, given in enumerate(self.trades):
+            fields = msgspec.structs.asdict(given)
+            trade = Trade(seq=seq + 1, **fields)
+            key = (trade.engine, trade.trade_id)
+            known = fresh.get(key) or draft.trade(key)
+            if known is None:
+                fresh[key] = trade
+                seq += 1
+            elif known.content == trade.content:
+                duplicates += 1
+            else:
+                raise Conflict(
+                    f"trade {trade.trade_id!r} of engine {trade.engine!r} is recorded with other content: "
+                    f"it was {known.content}, now {trade.content}",
+                    "trade_id" if len(self.trades) == 1 else f"trades[{i}].trade_id",
+                )
+        by_strategy: dict[tuple[str, str], list[Trade]] = {}
+        for trade in fresh.values():
+            by_strategy.setdefault((trade.engine, trade.strategy), []).append(trade)
+        for (engine, strategy), some in by_strategy.items():
+            know_engine(draft, engine)
+            draft.totals[engine, strategy] = add_trades(draft.total((engine, strategy)) or ZERO_TOTALS, some)
+        draft.trades.update(fresh)
+        draft.trade_seq = seq
+        return {"accepted": len(fresh), "duplicates": duplicates}
+
+
+@dataclass(slots=True)
+class SetWeights(_NoTrades):
+    """POST /allocator/weights."""
+
+    request: WeightsIn
+    if_match: int | None
+    who: str
+
+    def plan(self, draft: Draft) -> WeightsDoc:
+        """The weights that are in force now."""
+        current = draft.current_weights
+        if self.if_match is not None and self.if_match != current.version:
+            raise PreconditionFailed(
+                f'If-Match is "{self.if_match}", in force is "{current.version}": read it and decide again',
+                "If-Match",
+            )
+        given = self.request
+        doc = WeightsDoc(
+            version=current.version + 1,
+            weights=given.weights,
+            scores=given.scores,
+            reason=given.reason,
+            as_of=given.as_of if isinstance(given.as_of, float) else None,
+            updated_at=draft.now,
+            who=self.who,
+        )
+        draft.weights.append(doc)
+        for engine in draft.engine_names():
+            for strategy in doc.weights:
+                know_strategy(draft, engine, strategy)
+        return doc
+
+
+@dataclass(slots=True)
+class SwitchBreaker(_NoTrades):
+    """POST /breakers/{name}: an operator trips or releases; without an engine, for every engine."""
+
+    name: str
+    request: BreakerIn
+    engine: str | None
+    who: str
+
+    def plan(self, draft: Draft) -> dict[str, BreakerDoc]:
+        """The breaker per engine."""
+        know_breaker(draft, self.name)
+        if self.engine is not None:
+            know_engine(draft, self.engine)
+        request, answer = self.request, {}
+        until = None if request.ttl_sec is None else draft.now + request.ttl_sec
+        for engine in [self.engine] if self.engine else [EVERY_ENGINE, *sorted(draft.engine_names())]:
+            before = draft.breaker(engine, self.name) or BreakerDoc()
+            if request.tripped:
+                after = machine.hold(before, "operator", request.reason, draft.now, until=until)
+            else:
+                after = machine.release(before, "operator", draft.now)
+                latched = after.holds.get("alert")
+                if latched is not None and latched.latched and not latched.keys:
+                    # The alert is over; the operator is who a latch waits for.
+                    after = machine.release(after, "alert", draft.now)
+            change_breaker(draft, engine, self.name, after, "operator", request.reason, self.who)
+            answer[engine] = after
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRule:
+    """What an alert without a `breaker` label does."""
+
+    breaker: str
+    latch: bool
+
+
+REPORTS_BREAKERS = frozenset({"TradingBreakerOpen", "TradingBreakerFlapping"})
+"""Alerts about a breaker.  Their `breaker` label says which; tripping it, they would hold it for ever."""
+
+
+@dataclass(slots=True)
+class TakeAlerts(_NoTrades):
+    """POST /alerts: firing alerts trip, resolved ones release."""
+
+    request: AlertsIn
+    rules: Mapping[str, AlertRule]
+    who: str
+
+    def plan(self, draft: Draft) -> dict[str, Any]:
+        """Which breakers were tripped and released, and how many alerts concern none."""
+        tripped: set[str] = set()
+        released: set[str] = set()
+        ignored = 0
+        for alert in self.request.alerts:
+            alertname = alert.labels.get("alertname", "")
+            rule = self.rules.get(alertname)
+            if rule is None and alertname not in REPORTS_BREAKERS and alert.labels.get("breaker"):
+                rule = AlertRule(alert.labels["breaker"], latch=False)
+            if rule is None:
+                ignored += 1
+                continue
+            know_breaker(draft, rule.breaker)
+            key = alert.fingerprint or ",".join(f"{k}={v}" for k, v in sorted(alert.labels.items()))
+            reason = alert.annotations.get("summary") or alert.annotations.get("description") or alertname
+            for engine in (EVERY_ENGINE, *sorted(draft.engine_names())):
+                before = draft.breaker(engine, rule.breaker) or BreakerDoc()
+                if alert.status == "firing":
+                    if key in (before.holds["alert"].keys if "alert" in before.holds else ()):
+                        continue
+                    after = machine.hold(
+                        before,
+                        "alert",
+                        f"{alertname}: {reason}"[:1000],
+                        draft.now,
+                        key=key,
+                        latched=rule.latch,
+                    )
+                    tripped.add(rule.breaker)
+                else:
+                    after = machine.release_alert(before, key, draft.now)
+                    if "alert" in before.holds and "alert" not in after.holds:
+                        released.add(rule.breaker)
+                change_breaker(
+                    draft, engine, rule.breaker, after, "alert", f"{alertname} is {alert.status}", self.who
+                )
+        return {
+            "accepted": len(self.request.alerts),
+            "tripped": sorted(tripped),
+            "released": sorted(released),
+            "ignored": ignored,
+        }
+
+
+@dataclass(slots=True)
+class Expire(_NoTrades):
+    """Let go of what has outlived its time: groups past their TTL, holds past their end."""
+
+    default_ttl: float
+
+    def plan(self, draft: Draft) -> int:
+        """Number of groups that went."""
+        gone = [
+            gid
+            for gid in draft.group_ids()
+            if (group := draft.group(gid)) is not None and is_expired(group, self.default_ttl, draft.now)
+        ]
+        for gid in gone:
+            remove_group(draft, gid)
+        for (engine, name), doc in list(draft.state.breakers.items()):
+            current = draft.breaker(engine, name) or doc
+            after, sources = machine.expire(current, draft.now)
+            for source in sources:
+                change_breaker(draft, engine, name, after, source, "its time was over", "")
+        return len(gone)
+
+
+def is_expired(group: Group, default_ttl: float, now: float) -> bool:
+    """Whether a group has not been pushed for its time to live."""
+    ttl = group.ttl_seconds if group.ttl_seconds is not None else default_ttl
+    return bool(ttl) and now - max(group.push_time, group.failure_time) > ttl

@@ -1,0 +1,66 @@
+"""Breakers: who holds which open, an operator's hand on them, and Alertmanager's webhook."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+import msgspec
+
+from exporter.http import Call, Reply, json_reply
+from exporter.messages import check_name, read_alerts, read_breaker
+from exporter.operations import SwitchBreaker, TakeAlerts
+from exporter.records import DEFAULT_ENGINE, BreakerDoc
+from exporter.routes.deck import MAX_PAGE, breaker_view, whole_number
+from exporter.service import Service
+
+__all__ = ["get_breakers", "get_history", "post_alerts", "post_breaker"]
+
+
+async def get_breakers(service: Service, call: Call) -> Reply:
+    """GET /breakers."""
+    engine = check_name(call.arguments("engine").get("engine", DEFAULT_ENGINE), "engine", "engine")
+    state, now = service.state, service.now()
+    source = engine if (engine, "manual") in state.breakers else "*"
+    views = {
+        name: breaker_view(doc, now)
+        for (owner, name), doc in sorted(state.breakers.items())
+        if owner == source
+    }
+    return json_reply(
+        {"engine": engine, "halted": any(view["open"] for view in views.values()), "breakers": views}
+    )
+
+
+async def get_history(service: Service, call: Call) -> Reply:
+    """GET /breakers/history, newest first."""
+    arguments = call.arguments("breaker", "before", "limit")
+    limit = whole_number(arguments.get("limit", "100"), "limit", 1, MAX_PAGE)
+    before = whole_number(arguments["before"], "before", 0, 2**62) if "before" in arguments else None
+    breaker = arguments.get("breaker")
+    found = await service.read(lambda: service.reader.read_breaker_history(breaker, before, limit + 1))
+    page = found[:limit]
+    return json_reply(
+        {
+            "history": [msgspec.structs.asdict(change) for change in page],
+            "next_before": page[-1].seq if len(found) > limit else None,
+        }
+    )
+
+
+async def post_breaker(service: Service, call: Call) -> Reply:
+    """POST /breakers/{name}."""
+    name = check_name(unquote(call.params["name"]), "name", "breaker")
+    engine = call.arguments("engine").get("engine")
+    if engine is not None:
+        check_name(engine, "engine", "engine")
+    answer = await service.writer.submit(SwitchBreaker(name, read_breaker(call.body), engine, call.who))
+    shown = engine or DEFAULT_ENGINE
+    doc: BreakerDoc = answer[shown]
+    return json_reply({"breaker": name, "engine": shown, **breaker_view(doc, service.now())})
+
+
+async def post_alerts(service: Service, call: Call) -> Reply:
+    """POST /alerts."""
+    return json_reply(
+        await service.writer.submit(TakeAlerts(read_alerts(call.body), service.rules, call.who))
+    )

@@ -1,0 +1,202 @@
+"""The engine's JSON: pushes, trades, status."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import Any
+
+from exporter.errors import Invalid
+from exporter.http import Call, Reply, json_reply
+from exporter.messages import check_name, epoch_seconds, read_metrics, read_trades
+from exporter.operations import PushEngine, RecordTrades
+from exporter.records import DEFAULT_ENGINE, BreakerDoc, EngineDoc, Trade
+from exporter.service import Service
+from exporter.store import TradeQuery
+
+__all__ = ["breaker_view", "get_status", "get_trades", "post_metrics", "post_trades"]
+
+MAX_PAGE = 10_000
+MAX_WAIT_SECONDS = 60.0
+
+
+async def post_metrics(service: Service, call: Call) -> Reply:
+    """POST /metrics/push."""
+    push, accepted = read_metrics(call.body)
+    answer = await service.writer.submit(PushEngine(push, accepted, service.settings.max_series, call.who))
+    service.telemetry.samples.inc(accepted)
+    return json_reply(answer)
+
+
+async def post_trades(service: Service, call: Call) -> Reply:
+    """POST /trades."""
+    return json_reply(await service.writer.submit(RecordTrades(read_trades(call.body))))
+
+
+def whole_number(text: str, field: str, low: int, high: int) -> int:
+    """An integer of the query.
+
+    Raises:
+        Invalid: It is none, or out of range.
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        raise Invalid(f"{field} is {text!r}: want a whole number", field) from None
+    if not low <= number <= high:
+        raise Invalid(f"{field} is {number}: want {low} to {high}", field, "out_of_range")
+    return number
+
+
+def _time(arguments: dict[str, str], field: str) -> float | None:
+    text = arguments.get(field)
+    if text is None:
+        return None
+    try:
+        return epoch_seconds(float(text), field)
+    except ValueError as error:
+        if isinstance(error, Invalid):
+            raise
+        return epoch_seconds(text, field)
+
+
+_COLUMNS = ("trade_id", "ts", "strategy", "symbol", "side", "qty", "price", "fee_usd", "pnl_usd", "engine")
+
+
+async def get_trades(service: Service, call: Call) -> Reply:
+    """GET /trades."""
+    arguments = call.arguments("strategy", "since", "until", "cursor", "limit", "engine")
+    limit = whole_number(arguments.get("limit", "100"), "limit", 1, MAX_PAGE)
+    query = TradeQuery(
+        engine=arguments.get("engine"),
+        strategy=arguments.get("strategy"),
+        since=_time(arguments, "since"),
+        until=_time(arguments, "until"),
+        after=whole_number(arguments.get("cursor", "0"), "cursor", 0, 2**62),
+        limit=limit + 1,
+    )
+    found = await service.read(lambda: service.reader.read_trades(query))
+    page = found[:limit]
+    cursor = str(page[-1].seq) if len(found) > limit else None
+    if b"text/csv" in call.headers.get(b"accept", b""):
+        headers = [] if cursor is None else [(b"x-next-cursor", cursor.encode())]
+        return Reply(200, _csv(page), "text/csv; charset=utf-8", headers)
+    return json_reply({"trades": [_trade(trade) for trade in page], "next_cursor": cursor})
+
+
+def _trade(trade: Trade) -> dict[str, Any]:
+    return {column: getattr(trade, column) for column in _COLUMNS}
+
+
+def _csv(page: list[Trade]) -> bytes:
+    out = io.StringIO()
+    rows = csv.writer(out)
+    rows.writerow(_COLUMNS)
+    rows.writerows([["" if (v := getattr(t, c)) is None else v for c in _COLUMNS] for t in page])
+    return out.getvalue().encode()
+
+
+def breaker_view(doc: BreakerDoc, now: float) -> dict[str, Any]:
+    """A breaker as /status and /breakers show it."""
+    holds = {source: hold for source, hold in doc.holds.items() if hold.until is None or hold.until > now}
+    first = min(holds.values(), key=lambda hold: hold.since, default=None)
+    return {
+        "open": bool(holds),
+        "sources": sorted(holds),
+        "since": first.since if first else None,
+        "reason": first.reason if first else None,
+        "trips": doc.trips,
+        "holds": {source: _hold(hold) for source, hold in sorted(holds.items())},
+        "changed_at": doc.changed_at or None,
+    }
+
+
+def _hold(hold: Any) -> dict[str, Any]:
+    return {"since": hold.since, "reason": hold.reason, "until": hold.until, "latched": hold.latched}
+
+
+def status_etag(service: Service) -> bytes:
+    """Names what /status shows, ages apart."""
+    return f'"{service.state.deck_revision}"'.encode()
+
+
+async def get_status(service: Service, call: Call) -> Reply:
+    """GET /status, with If-None-Match and ?wait= as a long poll."""
+    arguments = call.arguments("engine", "wait")
+    engine = arguments.get("engine", DEFAULT_ENGINE)
+    check_name(engine, "engine", "engine")
+    wait = 0.0
+    if "wait" in arguments:
+        try:
+            wait = float(arguments["wait"])
+        except ValueError:
+            wait = math.nan
+        if not 0 <= wait <= MAX_WAIT_SECONDS:
+            raise Invalid(
+                f"wait is {arguments['wait']!r}: want seconds, 0 to {MAX_WAIT_SECONDS:g}",
+                "wait",
+                "out_of_range",
+            )
+    seen = call.headers.get(b"if-none-match")
+    if seen is not None and _matches(seen, status_etag(service)):
+        try:
+            await service.writer.changed(wait, service.state.deck_revision)
+        except TimeoutError:
+            return Reply(304, headers=[(b"etag", status_etag(service))])
+        if _matches(seen, status_etag(service)):
+            return Reply(304, headers=[(b"etag", status_etag(service))])
+    return json_reply(
+        _status(service, engine),
+        headers=[(b"etag", status_etag(service)), (b"cache-control", b"no-cache")],
+    )
+
+
+def _matches(header: bytes, etag: bytes) -> bool:
+    return header.strip() == b"*" or etag in [part.strip().removeprefix(b"W/") for part in header.split(b",")]
+
+
+def _status(service: Service, engine: str) -> dict[str, Any]:
+    state, now = service.state, service.now()
+    doc = state.engines.get(engine) or EngineDoc()
+    # An engine that never pushed is shown what every engine starts from.
+    source = engine if (engine, "manual") in state.breakers else "*"
+    breakers = {
+        name: breaker_view(found, now)
+        for (owner, name), found in sorted(state.breakers.items())
+        if owner == source
+    }
+    weights = state.weights
+    updated = weights.updated_at or None
+    return {
+        "version": service.version,
+        "engine": engine,
+        "engines": sorted(state.engine_names()),
+        "now": now,
+        "halted": any(view["open"] for view in breakers.values()),
+        "metrics": {
+            name: {"value": value, "age_seconds": max(now - at, 0.0)}
+            for name, (value, at) in doc.scalars.items()
+        },
+        "pushed_at": doc.pushed_at or None,
+        "age_seconds": max(now - doc.pushed_at, 0.0) if doc.pushed_at else None,
+        "info": doc.info,
+        **{
+            field: {strategy: value for strategy, (value, _) in doc.strategies.get(field, {}).items()}
+            for field in ("pnl_by_strategy", "exposure_by_strategy", "drawdown_pct_by_strategy")
+        },
+        "pnl_age_seconds": {
+            strategy: max(now - at, 0.0)
+            for strategy, (_, at) in doc.strategies.get("pnl_by_strategy", {}).items()
+        },
+        "risk_share": weights.weights,
+        "weights": {
+            "version": weights.version,
+            "updated_at": updated,
+            "age_seconds": None if updated is None else max(now - updated, 0.0),
+            "reason": weights.reason,
+        },
+        "breakers": breakers,
+        "groups": len(state.groups),
+        "series": state.series,
+    }

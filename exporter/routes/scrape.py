@@ -1,0 +1,47 @@
+"""GET /metrics: what Prometheus scrapes."""
+
+from __future__ import annotations
+
+import gzip
+
+from exporter.catalogue import CATALOGUE
+from exporter.deck import computed_families
+from exporter.exposition import OPENMETRICS, TEXT, OwnFamily, push_times, render_openmetrics, render_text
+from exporter.http import Call, Reply
+from exporter.records import EVERY_ENGINE
+from exporter.service import Service
+
+__all__ = ["get_metrics", "own_families"]
+
+
+def own_families(service: Service) -> list[OwnFamily]:
+    """What this service adds to the pushed families."""
+    state, telemetry = service.state, service.telemetry
+    telemetry.queue_length.set(service.writer.length)
+    telemetry.groups.set(len(state.groups))
+    telemetry.series.set(state.series)
+    telemetry.series_limit.set(service.settings.max_series)
+    breakers = {key: doc for key, doc in state.breakers.items() if key[0] != EVERY_ENGINE}
+    computed = computed_families(state.totals, breakers, state.weights)
+    times = zip(
+        ("push_time_seconds", "push_failure_time_seconds"), push_times(state.groups.values()), strict=True
+    )
+    known = [
+        (name, CATALOGUE[name].kind, CATALOGUE[name].help, body) for name, body in (*computed, *times) if body
+    ]
+    return [*telemetry.families(), *known]
+
+
+async def get_metrics(service: Service, call: Call) -> Reply:
+    """The page, in the format and encoding the scraper asks for."""
+    start = service.clock()
+    openmetrics = b"application/openmetrics-text" in call.headers.get(b"accept", b"")
+    render = render_openmetrics if openmetrics else render_text
+    body = render(service.state.visible, own_families(service))
+    reply = Reply(200, body, OPENMETRICS if openmetrics else TEXT)
+    if b"gzip" in call.headers.get(b"accept-encoding", b""):
+        reply.body = await service.read(lambda: gzip.compress(body, 1))
+        reply.headers.append((b"content-encoding", b"gzip"))
+    reply.headers.append((b"vary", b"Accept, Accept-Encoding"))
+    service.telemetry.render_seconds.observe(service.clock() - start)
+    return reply

@@ -1,0 +1,67 @@
+"""Risk shares: the allocator writes them, engines read them, every version is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from exporter.errors import Invalid
+from exporter.http import Call, Reply, json_reply
+from exporter.messages import read_weights
+from exporter.operations import SetWeights
+from exporter.records import WeightsDoc
+from exporter.routes.deck import MAX_PAGE, whole_number
+from exporter.service import Service
+
+__all__ = ["get_history", "get_weights", "post_weights"]
+
+
+def _etag(doc: WeightsDoc) -> list[tuple[bytes, bytes]]:
+    return [(b"etag", f'"{doc.version}"'.encode())]
+
+
+def _view(doc: WeightsDoc) -> dict[str, Any]:
+    view = msgspec.structs.asdict(doc)
+    view["updated_at"] = doc.updated_at or None
+    return view
+
+
+async def post_weights(service: Service, call: Call) -> Reply:
+    """POST /allocator/weights."""
+    doc = await service.writer.submit(SetWeights(read_weights(call.body), _if_match(call), call.who))
+    return json_reply(_view(doc), headers=_etag(doc))
+
+
+def _if_match(call: Call) -> int | None:
+    header = call.headers.get(b"if-match", b"*").strip()
+    if header == b"*":
+        return None
+    text = header.removeprefix(b"W/").strip(b'"')
+    if not text.isdigit():
+        raise Invalid(f"If-Match is {header.decode('latin-1')!r}: want the version in quotes", "If-Match")
+    return int(text)
+
+
+async def get_weights(service: Service, call: Call) -> Reply:
+    """GET /allocator/weights."""
+    call.arguments()
+    doc = service.state.weights
+    if call.headers.get(b"if-none-match", b"").strip() == f'"{doc.version}"'.encode():
+        return Reply(304, headers=_etag(doc))
+    return json_reply(_view(doc), headers=_etag(doc))
+
+
+async def get_history(service: Service, call: Call) -> Reply:
+    """GET /allocator/weights/history, newest first."""
+    arguments = call.arguments("before", "limit")
+    limit = whole_number(arguments.get("limit", "100"), "limit", 1, MAX_PAGE)
+    before = whole_number(arguments["before"], "before", 0, 2**62) if "before" in arguments else None
+    found = await service.read(lambda: service.reader.read_weights(before, limit + 1))
+    page = found[:limit]
+    return json_reply(
+        {
+            "history": [_view(doc) for doc in page],
+            "next_before": page[-1].version if len(found) > limit else None,
+        }
+    )

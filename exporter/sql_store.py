@@ -1,0 +1,370 @@
+"""The store on SQLite or PostgreSQL: SQLAlchemy Core, one transaction a batch.
+
+SQLite runs in WAL mode and is locked to one process; `synchronous=FULL` syncs the log before a commit
+returns.  On PostgreSQL several processes may share the database: `begin` takes the row lock of `deck_meta`,
+so commits of all processes stand in one order.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+
+from exporter.errors import CommitFailed, StoreRefused
+from exporter.migrate import upgrade
+from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Totals, Trade, WeightsDoc
+from exporter.schema import breaker_history, documents, groups, meta, trades, weights
+from exporter.store import Batch, GroupRow, Snapshot, TradeKey, TradeQuery
+
+__all__ = ["SqlStore"]
+
+_BUSY_SECONDS = 10
+_CHECKPOINT_PAGES = 4000
+_LOOKUP = 500
+
+
+class _Statement:
+    """A Core statement compiled once, run for many rows without going through the compiler again."""
+
+    def __init__(self, statement: sa.ClauseElement, dialect: sa.Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        self._sql = str(compiled)
+        order = getattr(compiled, "positiontup", None)
+        self._order: list[str] | None = list(order) if order else None
+
+    def run(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not rows:
+            return
+        if self._order is None:
+            connection.exec_driver_sql(self._sql, [dict(row) for row in rows])
+        else:
+            order = self._order
+            connection.exec_driver_sql(self._sql, [tuple(row[name] for name in order) for row in rows])
+
+
+class SqlStore:
+    """Opens, and if need be creates or upgrades, the store at a SQLAlchemy URL.
+
+    Args:
+        url: `sqlite:///path` or a PostgreSQL URL.
+        power_safe: A commit survives a power cut, not only the end of this process.
+
+    Raises:
+        StoreRefused: The file is no database, is damaged, is of a newer version, or another process has it.
+    """
+
+    def __init__(self, url: str, *, power_safe: bool = True) -> None:
+        self._url = sa.make_url(url)
+        self._sqlite = self._url.get_backend_name() == "sqlite"
+        self._lock: IO[bytes] | None = None
+        if self._sqlite:
+            self._lock = _lock_file(self._url)
+        try:
+            self._engine = self._connect(power_safe=power_safe)
+            upgrade(self._engine)
+            self._writer = self._engine.connect()
+        except (sa.exc.DatabaseError, sa.exc.OperationalError) as error:
+            self._unlock()
+            raise StoreRefused(f"{self._shown}: {_driver_line(error)}: the store was not touched") from error
+        except StoreRefused:
+            self._unlock()
+            raise
+        dialect = self._engine.dialect
+        upsert = sqlite.insert if self._sqlite else postgresql.insert
+        self._put_group = _Statement(_upsert(upsert(groups), groups), dialect)
+        self._put_document = _Statement(_upsert(upsert(documents), documents), dialect)
+        self._put_trade = _Statement(sa.insert(trades), dialect)
+        self._put_weights = _Statement(sa.insert(weights), dialect)
+        self._put_history = _Statement(sa.insert(breaker_history), dialect)
+        self._put_meta = _Statement(
+            sa.update(meta).values(
+                revision=sa.bindparam("revision"), deck_revision=sa.bindparam("deck_revision")
+            ),
+            dialect,
+        )
+        self._begun: sa.Transaction | None = None
+        self._deck_revision = 0
+
+    @property
+    def _shown(self) -> str:
+        return self._url.render_as_string(hide_password=True)
+
+    def _connect(self, *, power_safe: bool) -> Engine:
+        if not self._sqlite:
+            options = "" if power_safe else "-c synchronous_commit=off"
+            return sa.create_engine(self._url, connect_args={"options": options}, pool_pre_ping=True)
+        engine = sa.create_engine(
+            self._url,
+            connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+        )
+
+        @sa.event.listens_for(engine, "connect")
+        def _configure(connection: Any, _record: Any) -> None:
+            # Transactions are begun by us, with BEGIN IMMEDIATE; the driver's own begin would come late.
+            connection.isolation_level = None
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute(f"PRAGMA synchronous={'FULL' if power_safe else 'NORMAL'}")
+            cursor.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+            cursor.close()
+
+        @sa.event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN")
+
+        return engine
+
+    @property
+    def shared(self) -> bool:
+        """PostgreSQL may have other writers."""
+        return not self._sqlite
+
+    def load(self) -> Snapshot:
+        """Everything, after clearing removed rows away."""
+        with self._engine.begin() as connection:
+            if self._sqlite:
+                connection.execute(sa.delete(groups).where(groups.c.body.is_(None)))
+                connection.execute(sa.delete(documents).where(documents.c.doc.is_(None)))
+            return self._read_since(connection, -1)
+
+    def changes_since(self, seen: int) -> Snapshot:
+        """Rows whose revision is above `seen`."""
+        with self._engine.connect() as connection:
+            return self._read_since(connection, seen)
+
+    def begin(self, seen: int, wanted: Collection[TradeKey]) -> tuple[Snapshot, dict[TradeKey, Trade]]:
+        """Lock, catch up, and look the trades up."""
+        try:
+            self._begun = self._writer.begin()
+            if self.shared:
+                self._writer.execute(sa.select(meta.c.revision).with_for_update()).one()
+            snapshot = self._read_since(self._writer, seen) if self.shared else Snapshot(revision=seen)
+            return snapshot, self._find_trades(self._writer, wanted)
+        except sa.exc.SQLAlchemyError as error:
+            self.abandon()
+            raise CommitFailed(_driver_line(error)) from error
+
+    def abandon(self) -> None:
+        """Roll back what was begun."""
+        begun, self._begun = self._begun, None
+        if begun is None:
+            return
+        try:
+            begun.rollback()
+        except sa.exc.SQLAlchemyError:
+            self._writer.invalidate()
+        self._reopen_if_broken()
+
+    def commit(self, batch: Batch, revision: int) -> None:
+        """Write the batch in one transaction."""
+        try:
+            if self._begun is None:
+                self._begun = self._writer.begin()
+            self._write(batch, revision)
+            self._begun.commit()
+            self._begun = None
+        except sa.exc.SQLAlchemyError as error:
+            self.abandon()
+            raise CommitFailed(_driver_line(error)) from error
+        if batch.touches_deck:
+            self._deck_revision = revision
+
+    def _reopen_if_broken(self) -> None:
+        if self._writer.invalidated or self._writer.closed:
+            self._writer.close()
+            self._writer = self._engine.connect()
+
+    def _write(self, batch: Batch, revision: int) -> None:
+        connection = self._writer
+        deck_revision = revision if batch.touches_deck else self._deck_revision
+        self._put_meta.run(connection, [{"revision": revision, "deck_revision": deck_revision}])
+        self._put_group.run(connection, [_group_row(gid, row, revision) for gid, row in batch.groups.items()])
+        self._put_document.run(connection, list(_document_rows(batch, revision)))
+        self._put_trade.run(connection, [msgspec.structs.asdict(trade) for trade in batch.trades])
+        self._put_weights.run(
+            connection,
+            [
+                {"version": w.version, "doc": msgspec.json.encode(w).decode(), "revision": revision}
+                for w in batch.weights
+            ],
+        )
+        self._put_history.run(
+            connection,
+            [
+                {"seq": h.seq, "breaker": h.breaker, "doc": msgspec.json.encode(h).decode()}
+                for h in batch.history
+            ],
+        )
+
+    def _read_since(self, connection: Connection, seen: int) -> Snapshot:
+        snapshot = Snapshot()
+        snapshot.revision, snapshot.deck_revision = connection.execute(
+            sa.select(meta.c.revision, meta.c.deck_revision)
+        ).one()
+        self._deck_revision = snapshot.deck_revision
+        if snapshot.revision == seen:
+            return snapshot
+        for row in connection.execute(sa.select(groups).where(groups.c.revision > seen)):
+            snapshot.groups[row.id] = (
+                None
+                if row.body is None
+                else GroupRow(row.id, row.body, row.native, row.push_time, row.failure_time, row.ttl_seconds)
+            )
+        for row in connection.execute(sa.select(documents).where(documents.c.revision > seen)):
+            _take_document(snapshot, row.kind, row.id, row.doc)
+        newest = connection.execute(
+            sa.select(weights.c.doc)
+            .where(weights.c.revision > seen)
+            .order_by(weights.c.version.desc())
+            .limit(1)
+        ).scalar()
+        if newest is not None:
+            snapshot.weights = msgspec.json.decode(newest, type=WeightsDoc)
+        snapshot.trade_seq = connection.execute(sa.select(sa.func.max(trades.c.seq))).scalar() or 0
+        snapshot.history_seq = connection.execute(sa.select(sa.func.max(breaker_history.c.seq))).scalar() or 0
+        return snapshot
+
+    def _find_trades(self, connection: Connection, wanted: Collection[TradeKey]) -> dict[TradeKey, Trade]:
+        by_engine: dict[str, list[str]] = {}
+        for engine, trade_id in wanted:
+            by_engine.setdefault(engine, []).append(trade_id)
+        found: dict[TradeKey, Trade] = {}
+        for engine, ids in by_engine.items():
+            for start in range(0, len(ids), _LOOKUP):
+                some = ids[start : start + _LOOKUP]
+                for row in connection.execute(
+                    sa.select(trades).where(trades.c.engine == engine, trades.c.trade_id.in_(some))
+                ):
+                    trade = Trade(**row._mapping)
+                    found[trade.engine, trade.trade_id] = trade
+        return found
+
+    def read_trades(self, query: TradeQuery) -> list[Trade]:
+        """Trades in order of arrival."""
+        statement = (
+            sa.select(trades).where(trades.c.seq > query.after).order_by(trades.c.seq).limit(query.limit)
+        )
+        if query.engine is not None:
+            statement = statement.where(trades.c.engine == query.engine)
+        if query.strategy is not None:
+            statement = statement.where(trades.c.strategy == query.strategy)
+        if query.since is not None:
+            statement = statement.where(trades.c.ts >= query.since)
+        if query.until is not None:
+            statement = statement.where(trades.c.ts < query.until)
+        with self._engine.connect() as connection:
+            return [Trade(**row._mapping) for row in connection.execute(statement)]
+
+    def read_weights(self, before: int | None, limit: int) -> list[WeightsDoc]:
+        """Versions, newest first."""
+        statement = sa.select(weights.c.doc).order_by(weights.c.version.desc()).limit(limit)
+        if before is not None:
+            statement = statement.where(weights.c.version < before)
+        with self._engine.connect() as connection:
+            return [msgspec.json.decode(doc, type=WeightsDoc) for doc in connection.scalars(statement)]
+
+    def read_breaker_history(
+        self, breaker: str | None, before: int | None, limit: int
+    ) -> list[BreakerChange]:
+        """Changes, newest first."""
+        statement = sa.select(breaker_history.c.doc).order_by(breaker_history.c.seq.desc()).limit(limit)
+        if breaker is not None:
+            statement = statement.where(breaker_history.c.breaker == breaker)
+        if before is not None:
+            statement = statement.where(breaker_history.c.seq < before)
+        with self._engine.connect() as connection:
+            return [msgspec.json.decode(doc, type=BreakerChange) for doc in connection.scalars(statement)]
+
+    def check(self) -> list[str]:
+        """Audit; see exporter.audit."""
+        from exporter.audit import audit  # noqa: PLC0415 - the service itself never needs it
+
+        with self._engine.connect() as connection:
+            return audit(connection)
+
+    def close(self) -> None:
+        """Close all connections and let go of the lock."""
+        self.abandon()
+        self._writer.close()
+        self._engine.dispose()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def _lock_file(url: sa.URL) -> IO[bytes] | None:
+    if not url.database or url.database == ":memory:":
+        raise StoreRefused("an in-memory database keeps nothing: want sqlite:///path/to/deck.db")
+    path = Path(url.database)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(path.name + ".lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise StoreRefused(f"{path} is in use by another exporter; on SQLite there can be one") from None
+    return lock
+
+
+def _upsert(insert: Any, table: sa.Table) -> Any:
+    keys = [column.name for column in table.primary_key]
+    return insert.on_conflict_do_update(
+        index_elements=keys,
+        set_={column.name: insert.excluded[column.name] for column in table.c if column.name not in keys},
+    )
+
+
+def _group_row(group_id: str, row: GroupRow | None, revision: int) -> dict[str, Any]:
+    return {
+        "id": group_id,
+        "body": row.body if row else None,
+        "native": row.native if row else None,
+        "push_time": row.push_time if row else 0.0,
+        "failure_time": row.failure_time if row else 0.0,
+        "ttl_seconds": row.ttl_seconds if row else None,
+        "revision": revision,
+    }
+
+
+def _document_rows(batch: Batch, revision: int) -> Iterable[dict[str, Any]]:
+    def row(kind: str, key: object, doc: object) -> dict[str, Any]:
+        return {
+            "kind": kind,
+            "id": msgspec.json.encode(key).decode(),
+            "doc": None if doc is None else msgspec.json.encode(doc).decode(),
+            "revision": revision,
+        }
+
+    yield from (row("engine", name, doc) for name, doc in batch.engines.items())
+    yield from (row("totals", key, doc) for key, doc in batch.totals.items())
+    yield from (row("breaker", key, doc) for key, doc in batch.breakers.items())
+
+
+def _take_document(snapshot: Snapshot, kind: str, key: str, doc: str | None) -> None:
+    if kind == "engine":
+        name = msgspec.json.decode(key, type=str)
+        snapshot.engines[name] = None if doc is None else msgspec.json.decode(doc, type=EngineDoc)
+    elif kind == "totals" and doc is not None:
+        snapshot.totals[msgspec.json.decode(key, type=tuple[str, str])] = msgspec.json.decode(
+            doc, type=Totals
+        )
+    elif kind == "breaker" and doc is not None:
+        snapshot.breakers[msgspec.json.decode(key, type=tuple[str, str])] = msgspec.json.decode(
+            doc, type=BreakerDoc
+        )
+
+
+def _driver_line(error: Exception) -> str:
+    """What the driver said, without the statement and its values."""
+    inner = getattr(error, "orig", None) or error
+    return str(inner).strip().splitlines()[0] if str(inner).strip() else type(inner).__name__

@@ -1,0 +1,262 @@
+"""The one writer: what waits is validated together, committed together, then answered together.
+
+While one batch is being committed in the store's thread the next one gathers, so a slow disk makes batches
+larger, not answers fewer.  Nothing is answered, and nothing shown, before its commit returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+
+from exporter.errors import CallerError, CommitFailed, StoreError
+from exporter.exposition import group_body
+from exporter.families import FamilyShape, compile_family
+from exporter.grouping import GroupKey, group_key
+from exporter.layout import Layout
+from exporter.operations import Operation
+from exporter.records import Trade
+from exporter.state import Draft, Group, State
+from exporter.store import Batch, GroupRow, Snapshot, Store, TradeKey
+from exporter.telemetry import Telemetry
+from exporter.textformat import parse_text
+
+__all__ = ["Writer"]
+
+_T = TypeVar("_T")
+MAX_BATCH = 1000
+"""Operations of one commit: bounds how long the last of them waits (JC)."""
+
+log = structlog.get_logger(__name__)
+
+
+class Writer:
+    """Queue, batches and commits.
+
+    Args:
+        state: What is committed; only this class changes it.
+        store: Where it is kept.
+        now: Wall clock, epoch seconds.
+        clock: Monotonic clock, seconds.
+        capacity: Operations that may wait; more are answered 503.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        store: Store,
+        telemetry: Telemetry,
+        *,
+        now: Callable[[], float],
+        clock: Callable[[], float],
+        capacity: int = 10_000,
+    ) -> None:
+        self.state = state
+        self.capacity = capacity
+        self._store = store
+        self._telemetry = telemetry
+        self._now = now
+        self._clock = clock
+        self._queue: list[tuple[Operation, asyncio.Future[Any]]] = []
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, "store")
+        self._task: asyncio.Task[None] | None = None
+        self._changed: asyncio.Event = asyncio.Event()
+        self._closing = False
+        telemetry.queue_capacity.set(capacity)
+
+    @property
+    def length(self) -> int:
+        """Operations that wait."""
+        return len(self._queue)
+
+    async def start(self) -> None:
+        """Load the store and begin to take operations."""
+        snapshot = await self._in_thread(self._store.load)
+        restore(self.state, snapshot)
+        self._task = asyncio.create_task(self._run(), name="writer")
+
+    async def stop(self) -> None:
+        """Commit what waits, then close the store."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        await self._in_thread(self._store.close)
+        self._thread.shutdown()
+
+    async def submit(self, operation: Operation) -> Any:
+        """The operation's answer, once it is durable.
+
+        Raises:
+            CallerError: It was refused.
+            CommitFailed: It is not durable and has had no effect; so when too many wait, or we are closing.
+        """
+        if self._closing or len(self._queue) >= self.capacity:
+            raise CommitFailed(
+                "the service is closing" if self._closing else f"{self.capacity} requests wait already"
+            )
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._queue.append((operation, future))
+        self._wake.set()
+        return await future
+
+    async def changed(self, seconds: float, seen: int) -> None:
+        """Wait until the deck's revision is no longer `seen`, at most so many seconds."""
+        async with asyncio.timeout(seconds):
+            while self.state.deck_revision == seen and not self._closing:
+                await self._changed.wait()
+
+    async def _in_thread(self, call: Callable[..., _T], *args: Any) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+                await self._take(batch)
+            if self._closing:
+                self._announce()
+                return
+
+    async def _take(self, batch: list[tuple[Operation, asyncio.Future[Any]]]) -> None:
+        try:
+            results = await self._commit([operation for operation, _ in batch])
+        except StoreError as error:
+            self._telemetry.commit_failures.inc()
+            log.error("commit failed", error=str(error), operations=len(batch))  # noqa: TRY400 - the cause is in the text
+            results = [error] * len(batch)
+        except Exception as error:
+            # A mistake of ours in one operation must not leave its neighbours without an answer.
+            log.exception("batch failed", operations=len(batch))
+            results = [CommitFailed(f"internal error: {type(error).__name__}")] * len(batch)
+        for (_, future), result in zip(batch, results, strict=True):
+            if future.cancelled():
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+    async def _commit(self, operations: list[Operation]) -> list[Any]:
+        keys = [key for operation in operations for key in operation.trade_keys]
+        begun = bool(keys) or self._store.shared
+        known: Mapping[TradeKey, Trade] = {}
+        if begun:
+            changes, known = await self._in_thread(self._store.begin, self.state.revision, keys)
+            if changes.revision != self.state.revision:
+                restore(self.state, changes)
+                self._announce()
+        draft = Draft(self.state, self._now())
+        draft.known_trades = known
+        try:
+            results = [_plan(operation, draft) for operation in operations]
+            if draft.empty:
+                if begun:
+                    await self._in_thread(self._store.abandon)
+                return results
+            revision = self.state.revision + 1
+            start = self._clock()
+            await self._in_thread(self._store.commit, as_batch(draft), revision)
+        except BaseException:
+            draft.rollback()
+            raise
+        self._telemetry.commit_seconds.observe(self._clock() - start)
+        draft.apply(revision)
+        if draft.touches_deck:
+            self._announce()
+        return results
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _plan(operation: Operation, draft: Draft) -> Any:
+    try:
+        return operation.plan(draft)
+    except CallerError as refused:
+        return refused
+
+
+def as_batch(draft: Draft) -> Batch:
+    """What the store is to write."""
+    return Batch(
+        groups={gid: None if group is None else group_row(group) for gid, group in draft.groups.items()},
+        engines=draft.engines,
+        totals=draft.totals,
+        breakers=draft.breakers,
+        trades=list(draft.trades.values()),
+        history=draft.history,
+        weights=draft.weights,
+        touches_deck=draft.touches_deck,
+    )
+
+
+def group_row(group: Group) -> GroupRow:
+    """A group as the store keeps it."""
+    native = b"".join(chunk.native for chunk in group.chunks.values() if chunk.native is not None)
+    return GroupRow(
+        group.key.id,
+        group_body(group.chunks.values()),
+        native or None,
+        group.push_time,
+        group.failure_time,
+        group.ttl_seconds,
+    )
+
+
+def group_of_row(row: GroupRow) -> Group:
+    """The group a row was written from."""
+    key = key_of_id(row.id)
+    parsed = parse_text(row.body, utf8_names=True)
+    shapes: dict[str, FamilyShape] = {f.name: compile_family(f, key.labels) for f in parsed.families}
+    layout = Layout(shapes, parsed.counts, sum(len(s.prefixes) for s in shapes.values()))
+    return Group(
+        key,
+        layout.fill(parsed.values),
+        push_time=row.push_time,
+        failure_time=row.failure_time,
+        ttl_seconds=row.ttl_seconds,
+    )
+
+
+def key_of_id(text: str) -> GroupKey:
+    """The grouping key of a stored id."""
+    return group_key(dict(msgspec.json.decode(text, type=list[tuple[str, str]])))
+
+
+def restore(state: State, snapshot: Snapshot) -> None:
+    """Let the state become what the store holds; of changes, only what changed."""
+    mark = state.index.mark()
+    old: Mapping[str, FamilyShape]
+    for gid in snapshot.groups:
+        known = state.groups.get(gid)
+        if known is not None:
+            state.index.replace(gid, known.shapes, {})
+    for gid, row in snapshot.groups.items():
+        group = None if row is None else group_of_row(row)
+        old = {}
+        if group is not None:
+            state.index.replace(gid, old, group.shapes)
+        state.put_group(gid, group)
+    for name, doc in snapshot.engines.items():
+        if doc is None:
+            state.engines.pop(name, None)
+        else:
+            state.engines[name] = doc
+    state.totals.update(snapshot.totals)
+    state.breakers.update(snapshot.breakers)
+    if snapshot.weights is not None:
+        state.weights = snapshot.weights
+    state.trade_seq = max(state.trade_seq, snapshot.trade_seq)
+    state.history_seq = max(state.history_seq, snapshot.history_seq)
+    state.revision, state.deck_revision = snapshot.revision, snapshot.deck_revision
+    state.index.commit(mark)

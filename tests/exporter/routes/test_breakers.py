@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from typing import Any
+
+from tests.exporter.conftest import Starter
+from tests.exporter.deck import Deck
+
+
+def webhook(status: str, fingerprint: str = "f1", **labels: str) -> dict[str, Any]:
+    return {
+        "version": "4",
+        "status": status,
+        "receiver": "deck",
+        "alerts": [
+            {
+                "status": status,
+                "labels": labels,
+                "annotations": {"summary": "too deep"},
+                "startsAt": "2026-01-01T00:00:00Z",
+                "fingerprint": fingerprint,
+                "generatorURL": "",
+            }
+        ],
+    }
+
+
+def state(deck: Deck, name: str) -> dict[str, Any]:
+    view = deck.send("GET", "/status").json["breakers"][name]
+    return {key: view[key] for key in ("open", "sources", "trips")}
+
+
+def test_the_four_breakers_always_exist(deck: Deck) -> None:
+    """A fresh deck shows equity, venue, daily_loss and manual, closed, in status and metrics."""
+    status = deck.send("GET", "/status").json
+    assert sorted(status["breakers"]) == ["daily_loss", "equity", "manual", "venue"]
+    assert status["halted"] is False
+    shown = [k for k in deck.metrics() if k.startswith("trading_breaker_open")]
+    assert len(shown) == 12
+
+
+def test_each_source_releases_only_its_own_hold(deck: Deck) -> None:
+    """A breaker is open while any source holds it, and one trip is one edge."""
+    deck.send("POST", "/metrics/push", {"breaker": {"equity": True}})
+    deck.send("POST", "/breakers/equity", {"tripped": True, "reason": "looking"})
+    assert deck.send("POST", "/alerts", webhook("firing", breaker="equity")).json["tripped"] == ["equity"]
+    assert state(deck, "equity") == {"open": True, "sources": ["alert", "engine", "operator"], "trips": 1}
+    deck.send("POST", "/metrics/push", {"breaker": {"equity": False}})
+    deck.send("POST", "/breakers/equity", {"tripped": False, "reason": "fine"})
+    assert state(deck, "equity")["sources"] == ["alert"]
+    assert deck.send("GET", "/status").json["halted"] is True
+    deck.send("POST", "/alerts", webhook("resolved", breaker="equity"))
+    assert state(deck, "equity") == {"open": False, "sources": [], "trips": 1}
+    history = deck.send("GET", "/breakers/history?breaker=equity").json["history"]
+    assert [(h["source"], h["tripped"], h["open"]) for h in history] == [
+        ("alert", False, False),
+        ("operator", False, True),
+        ("engine", False, True),
+        ("alert", True, True),
+        ("operator", True, True),
+        ("engine", True, True),
+    ]
+
+
+def test_an_alert_about_a_breaker_does_not_hold_it(deck: Deck) -> None:
+    """TradingBreakerOpen carries a breaker label; tripping on it would hold the breaker open for ever."""
+    answer = deck.send("POST", "/alerts", webhook("firing", alertname="TradingBreakerOpen", breaker="equity"))
+    assert answer.json["ignored"] == 1
+    assert state(deck, "equity")["open"] is False
+
+
+def test_a_mapped_alert_latches(make_deck: Starter) -> None:
+    """With latch, the alert's end does not release; an operator does."""
+    deck = make_deck(DECK_ALERT_BREAKERS="TradingDrawdown=equity:latch")
+    deck.send("POST", "/alerts", webhook("firing", alertname="TradingDrawdown"))
+    deck.send("POST", "/alerts", webhook("resolved", alertname="TradingDrawdown"))
+    assert state(deck, "equity")["sources"] == ["alert"]
+    deck.send("POST", "/breakers/equity", {"tripped": False, "reason": "looked at it"})
+    assert state(deck, "equity")["open"] is False
+
+
+def test_a_hold_with_an_end_is_over_at_its_end(deck: Deck) -> None:
+    """ttl_sec releases the operator's hold without anybody's hand."""
+    deck.send("POST", "/breakers/manual", {"tripped": True, "reason": "lunch", "ttl_sec": 60})
+    deck.tick(59)
+    assert state(deck, "manual")["open"] is True
+    deck.tick(2)
+    assert state(deck, "manual")["open"] is False
+
+
+def test_an_engine_born_later_starts_with_the_operators_holds(deck: Deck) -> None:
+    """A halt concerns every engine, those to come included."""
+    deck.send("POST", "/breakers/venue", {"tripped": True, "reason": "down"})
+    deck.send("POST", "/metrics/push", {"engine": "second", "equity_usd": 1})
+    assert deck.send("GET", "/status?engine=second").json["halted"] is True
+    deck.send("POST", "/breakers/venue", {"tripped": False, "reason": "up"})
+    assert deck.send("GET", "/status?engine=second").json["halted"] is False

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.exporter.conftest import Starter
+from tests.exporter.deck import START, Deck
+
+TRADE = {
+    "trade_id": "t1",
+    "ts": START,
+    "strategy": "scalp",
+    "symbol": "BTC-USD",
+    "side": "buy",
+    "qty": 2.0,
+    "price": 100.0,
+    "fee_usd": 0.5,
+    "pnl_usd": 3.0,
+}
+PUSH = {
+    "equity_usd": 100000,
+    "pnl_24h": 5,
+    "drawdown_pct": 5,
+    "tick_p50_ms": 3,
+    "tick_p95_ms": 9,
+    "error_rate_pct": 1,
+    "breaker": {"equity": False},
+    "pnl_by_strategy": {"scalp": 12.5, "trend": 3},
+}
+AT = 'instance="default",job="trading_engine"'
+
+
+def test_a_push_becomes_metrics_in_base_units(deck: Deck) -> None:
+    """Percent and milliseconds leave as ratios and seconds, in the engine's group."""
+    assert deck.send("POST", "/metrics/push", PUSH).json == {"accepted": 9}
+    shown = deck.metrics()
+    assert shown[f"trading_equity_usd{{{AT}}}"] == 100000
+    assert shown[f"trading_drawdown_ratio{{{AT}}}"] == 0.05
+    assert shown[f'trading_tick_latency_seconds{{{AT},quantile="0.95"}}'] == 0.009
+    assert shown[f"trading_error_ratio{{{AT}}}"] == 0.01
+    assert shown[f'trading_strategy_pnl_usd{{{AT},strategy="scalp"}}'] == 12.5
+    assert shown[f"push_time_seconds{{{AT}}}"] == START
+
+
+def test_what_a_push_leaves_out_keeps_its_last_value(deck: Deck) -> None:
+    """Absent fields and absent strategies stay, each with its own age."""
+    deck.send("POST", "/metrics/push", PUSH)
+    deck.tick(5)
+    deck.send("POST", "/metrics/push", {"equity_usd": 1, "pnl_by_strategy": {"scalp": 1}})
+    status = deck.send("GET", "/status").json
+    assert status["metrics"]["equity_usd"] == {"value": 1.0, "age_seconds": 0.0}
+    assert status["metrics"]["pnl_24h"] == {"value": 5.0, "age_seconds": 5.0}
+    assert status["pnl_by_strategy"] == {"scalp": 1.0, "trend": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        (b"{", 400, None),
+        (b"{}", 422, None),
+        (b'{"equity_usd": NaN}', 400, None),
+        (b'{"equity_usd": 1e999}', 422, "equity_usd"),
+        (b'{"equity_usd": "1"}', 422, "equity_usd"),
+        (b'{"drawdown_pct": 101}', 422, "drawdown_pct"),
+        (b'{"pnl_by_strategy": {"a": true}}', 422, "pnl_by_strategy"),
+        (b'{"pnl_by_strategy": {"": 1}}', 422, "pnl_by_strategy."),
+        (b'{"eqity_usd": 1}', 422, "eqity_usd"),
+        (b'{"started_at": "soon"}', 422, "started_at"),
+        (b'{"started_at": 1700000000000}', 422, "started_at"),
+        (b'{"info": {"mode": "dry"}}', 422, "info.mode"),
+    ],
+)
+def test_a_refused_push_names_the_field_and_changes_nothing(
+    deck: Deck, body: bytes, status: int, field: str | None
+) -> None:
+    """Nothing of a refused request is applied."""
+    deck.send("POST", "/metrics/push", {"equity_usd": 7})
+    answer = deck.send("POST", "/metrics/push", body)
+    assert (answer.status, answer.json["field"]) == (status, field)
+    assert set(answer.json) == {"error", "detail", "field"}
+    assert deck.send("GET", "/status").json["metrics"] == {"equity_usd": {"value": 7.0, "age_seconds": 0.0}}
+
+
+def test_a_trade_counts_once(deck: Deck) -> None:
+    """The same trade again is a duplicate; the same id with other content is a conflict."""
+    assert deck.send("POST", "/trades", TRADE).json == {"accepted": 1, "duplicates": 0}
+    other = {**TRADE, "trade_id": "t2", "fee_usd": -0.25, "pnl_usd": -1.0}
+    assert deck.send("POST", "/trades", [TRADE, other]).json == {"accepted": 1, "duplicates": 1}
+    refused = deck.send("POST", "/trades", {"trades": [{**TRADE, "trade_id": "t3"}, {**TRADE, "qty": 9}]})
+    assert (refused.status, refused.json["field"]) == (409, "trades[1].trade_id")
+    shown = deck.metrics()
+    at = AT + ',strategy="scalp"'
+    assert (
+        shown[
+            'trading_trades_total{instance="default",job="trading_engine",result="win",side="buy",strategy="scalp"}'
+        ]
+        == 1
+    )
+    assert shown[f"trading_trade_volume_usd_total{{{at}}}"] == 400
+    assert shown[f"trading_fees_usd_total{{{at}}}"] == 0.5
+    assert shown[f"trading_rebates_usd_total{{{at}}}"] == 0.25
+    assert shown[f"trading_realized_profit_usd_total{{{at}}}"] == 3
+    assert shown[f"trading_realized_loss_usd_total{{{at}}}"] == 1
+    assert shown[f"trading_trade_pnl_usd_count{{{at}}}"] == 2
+
+
+def test_counters_start_at_zero_for_each_known_strategy(deck: Deck) -> None:
+    """A strategy with a PnL or a share has every trade counter before its first trade."""
+    deck.send("POST", "/metrics/push", {"pnl_by_strategy": {"scalp": 0}})
+    deck.send("POST", "/allocator/weights", {"weights": {"trend": 0.5}})
+    shown = deck.metrics()
+    for strategy in ("scalp", "trend"):
+        zeros = [v for k, v in shown.items() if k.startswith("trading_trades_total") and f'"{strategy}"' in k]
+        assert zeros == [0.0] * 8
+
+
+def test_trades_are_read_back_page_by_page(deck: Deck) -> None:
+    """A cursor walks all trades once; CSV has the same rows."""
+    deck.send("POST", "/trades", [{**TRADE, "trade_id": str(i), "ts": START + i} for i in range(5)])
+    seen, path = [], "/trades?limit=2"
+    while True:
+        page = deck.send("GET", path).json
+        seen += [trade["trade_id"] for trade in page["trades"]]
+        if page["next_cursor"] is None:
+            break
+        path = f"/trades?limit=2&cursor={page['next_cursor']}"
+    assert seen == ["0", "1", "2", "3", "4"]
+    rows = deck.send("GET", f"/trades?since={START + 3}", headers={"Accept": "text/csv"}).text.splitlines()
+    assert [row.split(",")[0] for row in rows] == ["trade_id", "3", "4"]
+
+
+def test_everything_is_there_after_a_restart(make_deck: Starter) -> None:
+    """Trades, totals, values, weights, breakers and groups come back from the store."""
+    deck = make_deck()
+    deck.send("POST", "/metrics/push", {**PUSH, "breaker": {"equity": True}})
+    deck.send("POST", "/trades", TRADE)
+    deck.send("POST", "/allocator/weights", {"weights": {"scalp": 0.25}})
+    deck.send("PUT", "/metrics/job/batch/a/b", b"# TYPE m counter\nm 1\n")
+    before = {k: v for k, v in deck.metrics().items() if not k.startswith(("exporter_", "process_"))}
+    status = deck.send("GET", "/status").json
+    deck = make_deck()
+    after = {k: v for k, v in deck.metrics().items() if not k.startswith(("exporter_", "process_"))}
+    assert after == before
+    assert deck.send("GET", "/status").json == status
+    assert deck.send("POST", "/trades", TRADE).json == {"accepted": 0, "duplicates": 1}
