@@ -1,0 +1,500 @@
+"""The background half of the client: a tick hands over and goes on, a thread does the rest.
+
+What a tick pays for: a lock nobody holds for long, a dict merge for gauges, one write of one line for a
+trade (see spool.py: from then on it survives the process).  Everything slow or fallible, the network above
+all, happens in the thread, and nothing that goes wrong there reaches a tick: it is counted and logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from exporter.deck_errors import (
+    DeckAnswerError,
+    DeckClosedError,
+    DeckError,
+    DeckInputError,
+    DeckRefusedError,
+    SpoolError,
+)
+from exporter.deck_http import Answer, DeckHttp, RetryPolicy
+from exporter.deck_outbox import Outbox, Push
+from exporter.deck_payload import encode, shown, split_faults, trade_payload, without
+from exporter.spool import Record, Spool
+
+__all__ = ["Counters", "Sender"]
+
+BATCH: Final = 500
+"""Trades in one request: about 120 kB, far below the deck's body limit."""
+HELD_TRADES: Final = 100_000
+"""Trades kept in memory while the disk refuses the spool; about 50 MB."""
+REMIND_SECONDS: Final = 60.0
+"""A fault that goes on is logged this often, not at every attempt."""
+PATIENCE: Final = RetryPolicy(base_seconds=0.25, cap_seconds=5.0)
+"""Waits between rounds while the deck is away; there is no last attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What became of everything handed over, since the client was made.
+
+    Attributes:
+        sent: Requests the deck took: pushes and batches of trades.
+        sent_trades: Trades the deck took, those it knew already included.
+        duplicates: Of these, trades the deck said it had already.
+        retried: Requests tried again.
+        spooled: Trades that had to wait on disk because the deck was away.
+        recovered: Trades found on disk from an earlier process.
+        pending: Trades not with the deck yet, on disk and in memory.
+        held: Of these, in memory only, because the disk refused them.
+        dropped: Trades lost: disk and memory were full.  Anything but 0 is an emergency.
+        dead_lettered: Trades the deck refused, or that were damaged; kept in the dead-letter file.
+        refused: Gauges or pushes that no deck would take or that the deck refused.
+        coalesced: Gauges replaced by a newer value before they were sent.
+        lost_steps: Breaker steps folded together after a long time away.
+    """
+
+    sent: int = 0
+    sent_trades: int = 0
+    duplicates: int = 0
+    retried: int = 0
+    spooled: int = 0
+    recovered: int = 0
+    pending: int = 0
+    held: int = 0
+    dropped: int = 0
+    dead_lettered: int = 0
+    refused: int = 0
+    coalesced: int = 0
+    lost_steps: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """The counters by name."""
+        return asdict(self)
+
+
+class Herald:
+    """Log lines about a fault that goes on: at once, then every REMIND_SECONDS with how many it left out."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._log = logging.getLogger("deckrails.client")
+        self._monotonic = monotonic
+        self._told: dict[str, tuple[float, int]] = {}
+
+    def tell(self, phrase: str, level: int = logging.WARNING, **keys: object) -> None:
+        """Log `phrase` and its keys, unless the same phrase was logged a moment ago."""
+        now = self._monotonic()
+        told_at, left_out = self._told.get(phrase, (-REMIND_SECONDS, 0))
+        if now - told_at < REMIND_SECONDS:
+            self._told[phrase] = (told_at, left_out + 1)
+            return
+        if left_out:
+            keys["left_out"] = left_out
+        self._told[phrase] = (now, 0)
+        self._log.log(level, "%s: %s", phrase, ", ".join(f"{key}={value}" for key, value in keys.items()))
+
+    def over(self, phrase: str) -> None:
+        """The fault is over: the next one of its kind is logged at once."""
+        self._told.pop(phrase, None)
+
+
+class Sender:
+    """Takes gauges and trades without blocking and gets them to the deck in a thread of its own.
+
+    After a fork the child's copy takes nothing and says so: the thread and the spool are the parent's.
+    """
+
+    def __init__(
+        self,
+        http: DeckHttp,
+        spool: Spool,
+        *,
+        engine: str | None = None,
+        interval_seconds: float = 0.1,
+        patience: RetryPolicy = PATIENCE,
+        held_trades: int = HELD_TRADES,
+        monotonic: Callable[[], float] = time.monotonic,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self.spool = spool
+        self._http = http
+        self._engine = engine
+        self._interval = interval_seconds
+        self._patience = patience
+        self._held_trades = held_trades
+        self._monotonic = monotonic
+        self._dice = dice
+        self._herald = Herald(monotonic)
+        self._guard = threading.Lock()
+        self._outbox = Outbox()
+        self._held: deque[bytes] = deque()
+        self._misfits: deque[tuple[str, DeckInputError]] = deque()
+        self._counters = Counters(recovered=spool.pending)
+        self._spooled = self._dropped = 0
+        self._offered, self._delivered = (1 if spool.pending else 0), 0
+        self._failures = 0
+        self._away = False
+        self._spool_fault: SpoolError | None = None
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
+        self._progress = threading.Condition()
+        self._closed_because: str | None = None
+        if spool.pending:
+            self._herald.tell(
+                "trades of an earlier process are on disk and will be sent", trades=spool.pending
+            )
+            self._wake.set()
+        self._thread = threading.Thread(target=self._run, name="deck-sender", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    # -- what a tick calls -----------------------------------------------------------------------------
+
+    def offer_metrics(self, engine: str | None, fields: Mapping[str, Any]) -> None:
+        """Take gauges; the newest value of each is sent soon."""
+        if self._closed_because:
+            raise DeckClosedError(self._closed_because)
+        with self._guard:
+            self._outbox.merge(engine or self._engine, fields)
+            self._offered += 1
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def offer_trade(self, fields: Mapping[str, Any]) -> None:
+        """Take a trade; once this returns it survives the death of the process."""
+        if self._closed_because:
+            raise DeckClosedError(self._closed_because)
+        try:
+            body = encode(trade_payload(fields, self._engine)).encode()
+        except DeckInputError as fault:
+            self._misfits.append((shown(fields, 2000), fault))
+            self._offered += 1
+        else:
+            with self._guard:
+                self._offered += 1
+                self._keep(body)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def _keep(self, body: bytes) -> None:
+        """Put a trade on disk, or in memory while the disk refuses; the guard is held."""
+        if not self._held:  # else it goes behind those that wait in memory, or the order would break
+            try:
+                self.spool.append(body)
+            except SpoolError as fault:
+                self._spool_fault = fault
+            else:
+                self._spooled += self._away
+                return
+        if len(self._held) < self._held_trades:
+            self._held.append(body)
+        else:
+            self._dropped += 1
+
+    # -- what the engine's owner calls -----------------------------------------------------------------
+
+    def counters(self) -> Counters:
+        """What became of everything so far."""
+        with self._guard:
+            return replace(
+                self._counters,
+                retried=self._counters.retried + self._http.retried,
+                spooled=self._spooled,
+                pending=self.spool.pending + len(self._held),
+                held=len(self._held),
+                dropped=self._dropped,
+                dead_lettered=self._counters.dead_lettered + self.spool.damaged,
+                coalesced=self._outbox.coalesced,
+                lost_steps=self._outbox.lost_steps,
+            )
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Wait until what was handed over before is with the deck or set aside; False if time ran out."""
+        if self._closed_because:
+            raise DeckClosedError(self._closed_because)
+        deadline = self._monotonic() + timeout_seconds
+        target = self._offered
+        self._hurry.set()
+        self._wake.set()
+        with self._progress:
+            while self._delivered < target:
+                left = deadline - self._monotonic()
+                if left <= 0 or not self._thread.is_alive():
+                    return False
+                self._progress.wait(left)
+        return True
+
+    def close(self, timeout_seconds: float) -> bool:
+        """Send what can be sent in the time, keep the rest on disk, end the thread; whether all was sent."""
+        if self._closed_because:
+            return True
+        done = self.flush(timeout_seconds)
+        self._closed_because = "this client is closed: make a new one"
+        self._wake.set()
+        self._hurry.set()
+        self._thread.join(timeout_seconds + sum(self._http.timeout_seconds))
+        with self._guard:
+            while self._held_to_disk():
+                pass
+            pending, held = self.spool.pending, len(self._held)
+        if pending:
+            self._herald.tell("closed with trades on disk, the next process sends them", trades=pending)
+        if held:
+            self._herald.tell(
+                "closed with trades that neither disk nor deck took", logging.CRITICAL, lost=held
+            )
+        try:
+            self.spool.close()
+        except SpoolError as fault:
+            self._herald.tell("the spool did not close", logging.ERROR, fault=fault)
+        self._http.close()
+        return done and not pending and not held
+
+    def after_fork_in_child(self) -> None:
+        """Make this copy refuse everything; the parent's goes on untouched."""
+        self._closed_because = (
+            f"this client is of the process before the fork: make one in process {os.getpid()}"
+        )
+        self._guard = threading.Lock()
+        self._progress = threading.Condition()
+        self._http.forget()
+        self.spool.abandon()
+
+    # -- the thread ------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            if self._closed_because:
+                return
+            if self._round():
+                self._hurry.wait(self._interval)  # let newer values replace older ones before the next push
+                self._hurry.clear()
+            else:
+                self._wait_out_the_fault()
+                self._wake.set()
+
+    def _round(self) -> bool:
+        """Send everything that waits; whether it all went."""
+        target = self._offered
+        try:
+            if self._failures:
+                self._count(retried=1)
+            self._sync_spool()
+            self._bury_misfits()
+            self._send_gauges()
+            self._send_trades()
+        except DeckError as fault:
+            self._note_away(fault)
+            return False
+        except Exception:  # the last line of defence: a dead thread would keep the trades on disk for ever
+            logging.getLogger("deckrails.client").exception("a fault of the client itself")
+            self._failures += 1
+            return False
+        self._note_back()
+        with self._progress:
+            self._delivered = max(self._delivered, target)
+            self._progress.notify_all()
+        return True
+
+    def _wait_out_the_fault(self) -> None:
+        """Wait before the next round; what comes in meanwhile is synced to disk."""
+        until = self._monotonic() + self._patience.wait_seconds(self._failures, self._dice)
+        while not self._hurry.is_set() and (left := until - self._monotonic()) > 0:
+            if self._wake.wait(left) and not self._closed_because:
+                self._wake.clear()
+                self._sync_spool()
+                self._hurry.wait(min(self._interval, left))
+        self._hurry.clear()
+
+    def _note_away(self, fault: DeckError) -> None:
+        self._failures += 1
+        with self._guard:
+            if not self._away:
+                self._away = True
+                self._spooled += self.spool.pending
+        self._herald.tell(
+            "the deck does not take pushes, trades wait on disk", trades=self.spool.pending, fault=fault
+        )
+
+    def _note_back(self) -> None:
+        if self._away:
+            with self._guard:
+                self._away = False
+            self._herald.over("the deck does not take pushes, trades wait on disk")
+            self._herald.tell("the deck takes pushes again", logging.INFO, attempts=self._failures + 1)
+            self._herald.over("the deck takes pushes again")
+        self._failures = 0
+
+    def _count(self, **more: int) -> None:
+        with self._guard:
+            self._counters = replace(
+                self._counters, **{name: getattr(self._counters, name) + by for name, by in more.items()}
+            )
+
+    # -- gauges ----------------------------------------------------------------------------------------
+
+    def _send_gauges(self) -> None:
+        with self._guard:
+            pushes = self._outbox.take()
+        for position, push in enumerate(pushes):
+            try:
+                self._send_push(push)
+            except DeckError:
+                with self._guard:
+                    self._outbox.put_back(pushes[position:])
+                raise
+
+    def _send_push(self, push: Push) -> None:
+        """Send one push; a field at fault is left out and the rest goes, so no NaN holds back a breaker."""
+        good, bad, faults = split_faults(push.fields)
+        for fault in faults:
+            self._herald.tell("a gauge no deck would take", logging.ERROR, fault=fault)
+        while good:
+            try:
+                self._post_metrics(push.engine, good)
+            except DeckRefusedError as fault:
+                if not fault.is_verdict:
+                    raise
+                self._count(refused=1)
+                self._herald.tell("the deck refused a gauge", logging.ERROR, fault=fault)
+                good = without(good, fault.field)
+            else:
+                break
+        if bad:
+            # Sent on purpose, in words: the deck refuses it by name, counts it, and its alerts see it.
+            self._count(refused=len(faults))
+            try:
+                self._post_metrics(push.engine, bad)
+            except DeckRefusedError as fault:
+                if not fault.is_verdict:
+                    raise
+
+    def _post_metrics(self, engine: str | None, fields: Mapping[str, Any]) -> None:
+        body = {**fields, "engine": engine} if engine else fields
+        self._http.call("POST", "/metrics/push", encode(body).encode(), attempts=1)
+        self._count(sent=1)
+
+    # -- trades ----------------------------------------------------------------------------------------
+
+    def _sync_spool(self) -> None:
+        try:
+            self.spool.sync()
+        except SpoolError as fault:
+            self._herald.tell("the spool is not safe from a power failure", logging.ERROR, fault=fault)
+
+    def _send_trades(self) -> None:
+        """Send what waits now; what comes meanwhile is for the next round, or gauges would starve."""
+        goal = self.spool.pending + len(self._held)
+        gone = 0
+        while gone < goal:
+            records = self.spool.peek(BATCH)
+            if records:
+                done = 0
+
+                def ack(count: int, records: list[Record] = records) -> None:
+                    nonlocal done
+                    done += count
+                    self.spool.ack(records[done - 1], count)
+
+                self._deliver([record.body for record in records], ack)
+                gone += len(records)
+            elif self._held:
+                gone += self._send_held()
+            else:
+                return  # damaged lines were among those that waited
+
+    def _send_held(self) -> int:
+        """Bring what waits in memory to disk, or straight to the deck; how many the deck has for it."""
+        with self._guard:
+            if self._held_to_disk():
+                return 0
+            bodies = [self._held[i] for i in range(min(BATCH, len(self._held)))]
+        self._herald.tell(
+            "the disk refuses the spool, trades wait in memory",
+            logging.CRITICAL,
+            trades=len(self._held),
+            dropped=self._dropped,
+            fault=self._spool_fault,
+        )
+
+        def ack(count: int) -> None:
+            with self._guard:
+                for _ in range(count):
+                    self._held.popleft()
+
+        self._deliver(bodies, ack)
+        return len(bodies)
+
+    def _held_to_disk(self) -> int:
+        """Move what the disk takes now, in order, a batch at most; how many.  The guard is held."""
+        moved = 0
+        while self._held and moved < BATCH:
+            try:
+                self.spool.append(self._held[0])
+            except SpoolError as fault:
+                self._spool_fault = fault
+                break
+            self._held.popleft()
+            moved += 1
+        return moved
+
+    def _deliver(self, bodies: list[bytes], ack: Callable[[int], None]) -> None:
+        """Send trades in order; a batch the deck refuses is halved until the one at fault stands alone."""
+        try:
+            answer = self._http.call(
+                "POST", "/trades", b'{"trades":[' + b",".join(bodies) + b"]}", attempts=1
+            )
+        except DeckRefusedError as fault:
+            halve = len(bodies) > 1 and (fault.is_verdict or fault.status == 413)
+            if halve:
+                middle = len(bodies) // 2
+                self._deliver(bodies[:middle], ack)
+                self._deliver(bodies[middle:], ack)
+                return
+            if not fault.is_verdict:
+                raise
+            self._set_aside(bodies[0], fault)
+            ack(1)
+            return
+        accepted, duplicates = _receipt(answer, len(bodies))
+        ack(len(bodies))
+        self._count(sent=1, sent_trades=accepted + duplicates, duplicates=duplicates)
+
+    def _bury_misfits(self) -> None:
+        while self._misfits:
+            trade, fault = self._misfits[0]
+            self._set_aside(trade, fault)
+            self._misfits.popleft()
+
+    def _set_aside(self, trade: bytes | str, fault: DeckRefusedError) -> None:
+        reason: dict[str, object] = {
+            "status": fault.status,
+            "error": fault.error,
+            "detail": fault.detail,
+            "field": fault.field,
+        }
+        self.spool.set_aside(trade, reason)
+        self._count(dead_lettered=1)
+        self._herald.tell(
+            "a trade was refused and set aside", logging.ERROR, file=self.spool.dead_letters, fault=fault
+        )
+
+
+def _receipt(answer: Answer, trades: int) -> tuple[int, int]:
+    """How many trades the deck took and how many it knew; anything but a full receipt is not a deck's."""
+    accepted, duplicates = answer.get("accepted"), answer.get("duplicates", 0)
+    if not isinstance(accepted, int) or not isinstance(duplicates, int) or accepted + duplicates != trades:
+        raise DeckAnswerError(f"{trades} trades were answered with {shown(answer)}: is DECK_URL a deck?")
+    return accepted, duplicates

@@ -1,0 +1,386 @@
+"""Trades on their way to the deck, on disk until the deck has them.
+
+One directory holds one engine's spool: numbered segments of lines (`<crc32> <json>`), a cursor that says how
+far the deck has them, a dead-letter file for what the deck refused, and a lock.
+
+Promises:
+
+    append     once it returns, the record survives the death of the process; it costs one write, no fsync
+    sync       what was appended before survives the loss of power
+    peek, ack  records come in the order of their appends; one that is not acked comes again, also after a
+               restart.  A crash between the deck's answer and `ack` repeats records: the trade's id makes
+               the repeat count once
+    set_aside  a refused record is in the dead-letter file, synced, before it leaves the queue
+
+A torn or damaged line is never sent: it goes to the dead-letter file and is counted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from exporter.deck_errors import SpoolError
+
+__all__ = ["Record", "Spool"]
+
+SEGMENT_BYTES: Final = 4 * 1024 * 1024
+READ_BYTES: Final = 1024 * 1024
+CURSOR: Final = "cursor"
+DEAD_LETTERS: Final = "dead-letters.jsonl"
+LOCK: Final = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One spooled trade: its JSON, and where the next record starts."""
+
+    body: bytes
+    segment: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Segment:
+    number: int
+    path: Path
+    size: int
+
+
+class Spool:
+    """An append-only queue on disk for one process; safe to use from several threads."""
+
+    def __init__(self, directory: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+        """Open the spool, or make it, and find what the last process left.
+
+        Raises:
+            SpoolError: The directory cannot be made or written, or another process has it.
+        """
+        self.directory = directory
+        self.damaged = 0
+        """Lines found torn or damaged, each kept in the dead-letter file."""
+        self._segment_bytes = segment_bytes
+        self._guard = threading.Lock()
+        self._dirty = False
+        self._torn_tail = False
+        self._segments: list[_Segment] = []
+        self._fds: dict[int, int] = {}
+        self._lock_fd = -1
+        self._cursor_fd = -1
+        try:
+            self._open()
+        except OSError as cause:
+            self._close_files()
+            if isinstance(cause, SpoolError):
+                raise
+            raise SpoolError(f"cannot open the spool {directory}: {cause}") from cause
+
+    # -- opening ---------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock_fd = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as cause:
+            owner = os.pread(self._lock_fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise SpoolError(
+                f"the spool {self.directory} is used by process {owner}: "
+                "give each engine its own engine id or spool directory"
+            ) from cause
+        os.ftruncate(self._lock_fd, 0)
+        os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
+        self._cursor_fd = os.open(self.directory / CURSOR, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        at_segment, at_offset = self._read_cursor()
+        pending = 0
+        for path in sorted(self.directory.glob("*.log")):
+            segment = _Segment(int(path.stem), path, path.stat().st_size)
+            start = at_offset if segment.number == at_segment else 0
+            if segment.number < at_segment or (start and start >= segment.size):
+                path.unlink()
+                continue
+            self._cut_torn_tail(segment)
+            lines = self._count_lines(segment, start)
+            if lines == 0:
+                path.unlink()
+                continue
+            self._segments.append(segment)
+            pending += lines
+        self._pending = pending
+        first = self._segments[0].number if self._segments else at_segment + 1
+        self._at = (first, at_offset if first == at_segment else 0)
+        last = self._segments[-1].number if self._segments else at_segment
+        self._start_segment(last + 1)
+
+    def _read_cursor(self) -> tuple[int, int]:
+        """Where the last process had got to; (0, 0), which repeats everything, if that is unreadable."""
+        try:
+            segment, offset = os.pread(self._cursor_fd, 64, 0).split()
+            return int(segment), int(offset)
+        except ValueError:
+            return 0, 0
+
+    def _cut_torn_tail(self, segment: _Segment) -> None:
+        """Cut a last line that has no end, as a crash within a write leaves it."""
+        with segment.path.open("rb+") as stream:
+            back = min(segment.size, READ_BYTES)
+            stream.seek(segment.size - back)
+            tail = stream.read()
+            torn = tail[tail.rfind(b"\n") + 1 :]
+            if torn:
+                self._keep_damaged(torn)
+                segment.size -= len(torn)
+                stream.truncate(segment.size)
+
+    def _count_lines(self, segment: _Segment, start: int) -> int:
+        count = 0
+        with segment.path.open("rb") as stream:
+            stream.seek(start)
+            while chunk := stream.read(READ_BYTES):
+                count += chunk.count(b"\n")
+        return count
+
+    def _start_segment(self, number: int) -> None:
+        path = self.directory / f"{number:012d}.log"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        directory = os.open(self.directory, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        with self._guard:  # the slow part is done: an append waits for two assignments, not for the disk
+            self._fds[number] = fd
+            self._segments.append(_Segment(number, path, 0))
+
+    # -- writing ---------------------------------------------------------------------------------------
+
+    def append(self, body: bytes) -> None:
+        """Put one record at the end.
+
+        Raises:
+            SpoolError: The disk did not take it; nothing of it is left behind, the caller still has it.
+        """
+        line = b"%08x %b\n" % (zlib.crc32(body), body)
+        with self._guard:
+            active = self._segments[-1]
+            fd = self._fds.get(active.number)
+            if fd is None:
+                raise SpoolError(f"the spool {self.directory} is closed")
+            if self._torn_tail:
+                line = b"\n" + line
+            try:
+                written = os.write(fd, line)
+            except OSError as cause:
+                raise SpoolError(f"cannot write to the spool {self.directory}: {cause}") from cause
+            if written != len(line):
+                self._undo_short_write(fd, active, written)
+                raise SpoolError(f"cannot write to the spool {self.directory}: the disk took half a record")
+            self._torn_tail = False
+            active.size += written
+            self._pending += 1
+            self._dirty = True
+
+    def _undo_short_write(self, fd: int, active: _Segment, written: int) -> None:
+        try:
+            os.ftruncate(fd, active.size)
+        except OSError:
+            # The half record stays; the next one starts on its own line and a reader sets the damage aside.
+            if written:
+                active.size += written
+                self._torn_tail = True
+                self._pending += 1
+
+    def sync(self) -> None:
+        """Make what was appended before survive the loss of power.
+
+        Raises:
+            SpoolError: The disk refused; what was appended is still in the file for this machine's life.
+        """
+        with self._guard:
+            if not self._dirty:
+                return
+            self._dirty = False
+            fd = self._fds[self._segments[-1].number]
+        try:
+            os.fsync(fd)  # outside the guard: an append must not wait for the disk
+        except OSError as cause:
+            self._dirty = True
+            raise SpoolError(f"cannot sync the spool {self.directory}: {cause}") from cause
+        self._roll()
+
+    def _roll(self) -> None:
+        """Start a new segment once the active one is large, so that sent ones can be removed."""
+        active = self._segments[-1]
+        if active.size < self._segment_bytes:
+            return
+        try:
+            self._start_segment(active.number + 1)
+            os.fsync(self._fds[active.number])  # for what was appended since `sync` looked
+        except OSError:
+            self._dirty = True  # a full disk: the old segment grows on
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> int:
+        """Records the deck does not have yet."""
+        return self._pending
+
+    def peek(self, limit: int) -> list[Record]:
+        """The oldest records that are not acked, at most `limit`; damaged lines are set aside on the way.
+
+        Raises:
+            SpoolError: The disk cannot be read.
+        """
+        try:
+            while True:
+                with self._guard:
+                    number, offset = self._at
+                    segment = self._segments[0]
+                    size = segment.size
+                    more = len(self._segments) > 1
+                if offset >= size:
+                    if not more:
+                        return []
+                    self._drop_first_segment()
+                    continue
+                records, skipped_to = self._read(segment, offset, size, limit)
+                if records:
+                    return records
+                self._advance(number, skipped_to)  # nothing but damage in this stretch
+        except OSError as cause:
+            if isinstance(cause, SpoolError):
+                raise
+            raise SpoolError(f"cannot read the spool {self.directory}: {cause}") from cause
+
+    def _read(self, segment: _Segment, offset: int, size: int, limit: int) -> tuple[list[Record], int]:
+        fd = self._fds.get(segment.number)
+        if fd is None:
+            fd = self._fds[segment.number] = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+        chunk = b""
+        while b"\n" not in chunk and offset + len(chunk) < size:
+            piece = os.pread(fd, min(READ_BYTES, size - offset - len(chunk)), offset + len(chunk))
+            if not piece:
+                raise SpoolError(f"{segment.path} is shorter than it was: {size} bytes were written")
+            chunk += piece
+        records: list[Record] = []
+        at = 0
+        while len(records) < limit and (end := chunk.find(b"\n", at)) >= 0:
+            line = chunk[at:end]
+            at = end + 1
+            body = line[9:]
+            if line[:9] == b"%08x " % zlib.crc32(body):
+                records.append(Record(body, segment.number, offset + at))
+            elif line:
+                if records:
+                    break  # good ones first; the damage is next when they are acked
+                self._keep_damaged(line)
+                with self._guard:
+                    self._pending -= 1
+                self._advance(segment.number, offset + at)
+        if not at:  # half a record that the disk could not take back
+            self._keep_damaged(chunk)
+            with self._guard:
+                self._pending -= 1
+            return [], size
+        return records, offset + at
+
+    def ack(self, record: Record, count: int) -> None:
+        """The deck has `count` records, `record` the last of them."""
+        with self._guard:
+            self._pending -= count
+        self._advance(record.segment, record.end)
+
+    def _advance(self, number: int, offset: int) -> None:
+        # No fsync: a cursor that is behind repeats trades, which the deck counts once; never ahead.
+        self._at = (number, offset)
+        os.pwrite(self._cursor_fd, f"{number:012d} {offset:012d}\n".encode(), 0)
+
+    def _drop_first_segment(self) -> None:
+        with self._guard:
+            segment = self._segments.pop(0)
+            following = self._segments[0].number
+        self._advance(following, 0)
+        fd = self._fds.pop(segment.number, None)
+        if fd is not None:
+            os.close(fd)
+        segment.path.unlink(missing_ok=True)
+
+    # -- dead letters ----------------------------------------------------------------------------------
+
+    @property
+    def dead_letters(self) -> Path:
+        """The file of what the deck refused: one JSON object a line, the trade and the reason."""
+        return self.directory / DEAD_LETTERS
+
+    def set_aside(self, body: bytes | str, reason: dict[str, object]) -> None:
+        """Keep what cannot be delivered, with the reason, for a person to look at.
+
+        Raises:
+            SpoolError: The disk did not take it; the caller must keep the record in the queue.
+        """
+        trade = body if isinstance(body, str) else body.decode("utf-8", errors="backslashreplace")
+        try:
+            shown = json.loads(trade)
+        except ValueError:
+            shown = trade
+        line = json.dumps({"trade": shown, **reason}).encode() + b"\n"
+        try:
+            fd = os.open(self.dead_letters, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                start = os.fstat(fd).st_size
+                if os.write(fd, line) != len(line):
+                    os.ftruncate(fd, start)
+                    raise SpoolError(f"cannot write {self.dead_letters}: the disk took half a record")
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as cause:
+            if isinstance(cause, SpoolError):
+                raise
+            raise SpoolError(f"cannot write {self.dead_letters}: {cause}") from cause
+
+    def _keep_damaged(self, line: bytes) -> None:
+        self.set_aside(line, {"error": "damaged", "detail": "the line was torn or damaged on disk"})
+        self.damaged += 1
+
+    # -- closing ---------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Sync, release the lock, and leave no empty segment behind; what is pending stays on disk."""
+        with self._guard:
+            if self._lock_fd < 0:
+                return
+            pending = self._pending
+            fds = self._fds
+            last = self._segments[-1]
+        try:
+            if pending:
+                os.fsync(fds[last.number])
+            else:
+                os.pwrite(self._cursor_fd, f"{last.number:012d} {last.size:012d}\n".encode(), 0)
+                for segment in self._segments:
+                    segment.path.unlink(missing_ok=True)
+        except OSError as cause:
+            raise SpoolError(f"cannot sync the spool {self.directory}: {cause}") from cause
+        finally:
+            self._close_files()
+
+    def abandon(self) -> None:
+        """Let go of the files without touching them: the child of a fork must not sync or unlink."""
+        self._close_files()
+
+    def _close_files(self) -> None:
+        with self._guard:
+            fds = [*self._fds.values(), self._cursor_fd, self._lock_fd]
+            self._fds = {}
+            self._cursor_fd = self._lock_fd = -1
+        for fd in fds:
+            if fd >= 0:
+                os.close(fd)

@@ -1,0 +1,295 @@
+"""The spool on disk: order, acknowledgement, torn lines, and what the next process finds."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.deck_errors import SpoolError
+from exporter.spool import Record, Spool
+
+
+def body(number: int) -> bytes:
+    return json.dumps({"trade_id": f"t{number}"}).encode()
+
+
+def bodies(records: list[Record]) -> list[bytes]:
+    return [record.body for record in records]
+
+
+@contextmanager
+def opened(place: Path, **settings: int) -> Iterator[Spool]:
+    spool = Spool(place, **settings)
+    try:
+        yield spool
+    finally:
+        spool.close()
+
+
+def abandon(spool: Spool) -> None:
+    """Let go as a killed process would: nothing synced, nothing tidied."""
+    spool.abandon()
+
+
+def test_records_come_back_in_the_order_they_were_appended(tmp_path: Path) -> None:
+    """A queue, not a bag."""
+    with opened(tmp_path / "spool") as spool:
+        for number in range(5):
+            spool.append(body(number))
+        assert bodies(spool.peek(3)) == [body(0), body(1), body(2)]
+        assert spool.pending == 5
+
+
+def test_an_acked_record_does_not_come_again_and_the_next_does(tmp_path: Path) -> None:
+    """The cursor moves by what was acked, no more."""
+    with opened(tmp_path / "spool") as spool:
+        for number in range(5):
+            spool.append(body(number))
+        first = spool.peek(2)
+        spool.ack(first[-1], 2)
+        assert bodies(spool.peek(10)) == [body(2), body(3), body(4)]
+        assert spool.pending == 3
+
+
+def test_a_killed_process_leaves_every_unacked_record_to_the_next(tmp_path: Path) -> None:
+    """Nothing appended is lost, nothing acked is repeated, though nobody closed the spool."""
+    spool = Spool(tmp_path / "spool")
+    for number in range(5):
+        spool.append(body(number))
+    spool.ack(spool.peek(2)[-1], 2)
+    abandon(spool)
+    with opened(tmp_path / "spool") as after:
+        assert after.pending == 3
+        assert bodies(after.peek(10)) == [body(2), body(3), body(4)]
+
+
+def test_a_process_killed_with_sigkill_leaves_its_records(tmp_path: Path) -> None:
+    """The real thing: kill -9 right after `append` returns."""
+    script = (
+        "import os, signal, sys; from pathlib import Path; from exporter.spool import Spool\n"
+        "spool = Spool(Path(sys.argv[1]))\n"
+        'for n in range(200): spool.append(b\'{"trade_id": "t%d"}\' % n)\n'
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "spool")], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    with opened(tmp_path / "spool") as spool:
+        assert bodies(spool.peek(500)) == [body(number) for number in range(200)]
+
+
+def test_a_torn_last_line_is_kept_apart_and_the_rest_is_sent(tmp_path: Path) -> None:
+    """A write cut short by a crash costs that line's place in the queue, not the spool."""
+    spool = Spool(tmp_path / "spool")
+    spool.append(body(0))
+    spool.append(body(1))
+    abandon(spool)
+    (segment,) = sorted((tmp_path / "spool").glob("*.log"))
+    whole = segment.read_bytes()
+    segment.write_bytes(whole[:-2])
+    with opened(tmp_path / "spool") as after:
+        assert bodies(after.peek(10)) == [body(0)]
+        assert after.damaged == 1
+        kept = json.loads(after.dead_letters.read_text())
+        assert kept["error"] == "damaged"
+        assert "t1" in kept["trade"]
+
+
+def test_a_damaged_line_in_the_middle_is_kept_apart_and_its_neighbours_are_sent(tmp_path: Path) -> None:
+    """One flipped bit must neither be sent as a trade nor stop the ones behind it."""
+    spool = Spool(tmp_path / "spool")
+    for number in range(3):
+        spool.append(body(number))
+    abandon(spool)
+    (segment,) = sorted((tmp_path / "spool").glob("*.log"))
+    segment.write_bytes(segment.read_bytes().replace(b'"t1"', b'"t7"'))
+    with opened(tmp_path / "spool") as after:
+        first = after.peek(10)
+        assert bodies(first) == [body(0)]
+        after.ack(first[-1], 1)
+        rest = after.peek(10)
+        assert bodies(rest) == [body(2)]
+        after.ack(rest[-1], 1)
+        assert (after.pending, after.damaged, after.peek(10)) == (0, 1, [])
+
+
+def test_an_unreadable_cursor_repeats_records_rather_than_losing_one(tmp_path: Path) -> None:
+    """The trade's id makes a repeat harmless; nothing makes a loss harmless."""
+    spool = Spool(tmp_path / "spool")
+    for number in range(3):
+        spool.append(body(number))
+    spool.ack(spool.peek(2)[-1], 2)
+    abandon(spool)
+    (tmp_path / "spool" / "cursor").write_text("nonsense")
+    with opened(tmp_path / "spool") as after:
+        assert bodies(after.peek(10)) == [body(0), body(1), body(2)]
+
+
+def test_sent_segments_are_removed_and_the_order_holds_across_them(tmp_path: Path) -> None:
+    """The directory does not grow with what was delivered."""
+    with opened(tmp_path / "spool", segment_bytes=100) as spool:
+        got: list[bytes] = []
+        for number in range(40):
+            spool.append(body(number))
+            spool.sync()
+        assert len(list(spool.directory.glob("*.log"))) > 5
+        while records := spool.peek(7):
+            got += bodies(records)
+            spool.ack(records[-1], len(records))
+        assert got == [body(number) for number in range(40)]
+        assert len(list(spool.directory.glob("*.log"))) == 1
+
+
+def test_a_closed_empty_spool_leaves_no_segment_and_the_next_starts_clean(tmp_path: Path) -> None:
+    """After everything was delivered nothing waits, in this process or the next."""
+    with opened(tmp_path / "spool") as spool:
+        spool.append(body(0))
+        spool.ack(spool.peek(1)[-1], 1)
+    assert list((tmp_path / "spool").glob("*.log")) == []
+    with opened(tmp_path / "spool") as after:
+        assert after.pending == 0
+        after.append(body(1))
+        assert bodies(after.peek(10)) == [body(1)]
+
+
+def test_two_processes_cannot_have_one_spool_and_the_second_hears_who_has_it(tmp_path: Path) -> None:
+    """Two writers would interleave and ack each other's trades."""
+    with (
+        opened(tmp_path / "spool"),
+        pytest.raises(SpoolError, match=f"used by process {os.getpid()}.*own engine id"),
+    ):
+        Spool(tmp_path / "spool")
+
+
+def test_a_directory_that_cannot_be_made_is_refused_at_the_start(tmp_path: Path) -> None:
+    """The operator hears it when the engine starts, not at the first trade."""
+    (tmp_path / "file").write_text("not a directory")
+    with pytest.raises(SpoolError, match="cannot open the spool"):
+        Spool(tmp_path / "file" / "spool")
+
+
+def test_a_disk_that_takes_half_a_record_leaves_nothing_of_it(tmp_path: Path) -> None:
+    """A full disk is simulated by the kernel's file size limit, which cuts a write as ENOSPC does."""
+    script = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from exporter.spool import Spool; from exporter.deck_errors import SpoolError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "spool = Spool(Path(sys.argv[1])); taken = 0\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
+        "try:\n"
+        '    while True: spool.append(b\'{"trade_id": "t%d"}\' % taken); taken += 1\n'
+        "except SpoolError as fault: print(taken, fault)\n"
+        "try: spool.append(b'x' * 500)\n"
+        "except SpoolError: print('again')\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        'spool.append(b\'{"trade_id": "t%d"}\' % taken)\n'
+        "print(spool.pending, len(spool.peek(1000)), spool.damaged)\n"
+        "spool.close()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "spool")], check=True, capture_output=True, text=True
+    )
+    first, again, counts = ended.stdout.splitlines()
+    taken = int(first.split()[0])
+    assert taken > 10
+    assert "half a record" in first or "too large" in first
+    assert again == "again"
+    assert counts == f"{taken + 1} {taken + 1} 0"
+    with opened(tmp_path / "spool") as after:
+        assert bodies(after.peek(1000)) == [body(number) for number in range(taken + 1)]
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+def test_a_refused_trade_is_in_the_dead_letter_file_with_its_reason(tmp_path: Path) -> None:
+    """A person can see which trade, and why."""
+    with opened(tmp_path / "spool") as spool:
+        spool.set_aside(body(7), {"status": 400, "error": "out_of_range", "field": "trades[0].qty"})
+        spool.set_aside("not json", {"status": None})
+        first, second = [json.loads(line) for line in spool.dead_letters.read_text().splitlines()]
+    assert first == {
+        "trade": {"trade_id": "t7"},
+        "status": 400,
+        "error": "out_of_range",
+        "field": "trades[0].qty",
+    }
+    assert second["trade"] == "not json"
+
+
+def test_what_waits_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Trades are private: neither the directory nor a file is readable for others."""
+    with opened(tmp_path / "spool") as spool:
+        spool.append(body(0))
+        spool.set_aside(body(1), {})
+        modes = {path.stat().st_mode & 0o077 for path in [spool.directory, *spool.directory.iterdir()]}
+        assert modes == {0}
+
+
+def test_a_closed_spool_takes_nothing_more(tmp_path: Path) -> None:
+    """An append after close is told so instead of vanishing."""
+    spool = Spool(tmp_path / "spool")
+    spool.close()
+    spool.close()
+    with pytest.raises(SpoolError, match="closed"):
+        spool.append(body(0))
+
+
+steps = st.lists(
+    st.one_of(
+        st.just(("append", 0)),
+        st.tuples(st.just("send"), st.integers(1, 5)),
+        st.tuples(st.just("crash"), st.integers(0, 30)),
+        st.just(("close", 0)),
+        st.just(("sync", 0)),
+    ),
+    max_size=40,
+)
+
+
+@given(steps)
+def test_any_story_of_appends_sends_and_crashes_delivers_each_record_once_and_in_order(
+    tmp_path_factory: pytest.TempPathFactory, story: list[tuple[str, int]]
+) -> None:
+    """Against a plain list: what was appended and not acked is what waits, whatever happened between."""
+    place = tmp_path_factory.mktemp("story") / "spool"
+    spool = Spool(place, segment_bytes=60)
+    waiting: list[bytes] = []
+    number = 0
+    for step, amount in story:
+        if step == "append":
+            spool.append(body(number))
+            waiting.append(body(number))
+            number += 1
+        elif step == "send":
+            records = spool.peek(amount)
+            assert bodies(records) == waiting[: len(records)]
+            assert bool(records) == bool(waiting)
+            if records:
+                spool.ack(records[-1], len(records))
+                del waiting[: len(records)]
+        elif step == "sync":
+            spool.sync()
+        else:
+            if step == "close":
+                spool.close()
+            else:
+                abandon(spool)
+                torn = max(place.glob("*.log"))
+                torn.write_bytes(torn.read_bytes() + b"0" * amount)  # a write the crash cut short
+            spool = Spool(place, segment_bytes=60)
+        assert spool.pending == len(waiting)
+    while records := spool.peek(4):
+        assert bodies(records) == waiting[: len(records)]
+        del waiting[: len(records)]
+        spool.ack(records[-1], len(records))
+    assert waiting == []
+    spool.close()
