@@ -93,6 +93,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "SCRAPE_TOKEN",
         "SCRAPE_TOKEN_FILE",
     ),
+    "client": ("DECK_ENGINE", "DECK_SPOOL_DIR"),
     "demo": ("DEMO_SECONDS", "PORT_OFFSET", "GRAFANA_HOME"),
     "compose": (
         "OPS_SERVICE_NAME",

@@ -49,24 +49,33 @@ class Outbox:
         if gauges is None:
             gauges = self._gauges[engine] = {}
         for name, value in fields.items():
-            if name == "breaker" and isinstance(value, Mapping):
-                self._step(engine, dict(value))
-            elif name in MAPS and isinstance(value, Mapping):
-                waiting = gauges.get(name)
-                if isinstance(waiting, dict):
-                    self.coalesced += 1
-                    waiting.update(value)
-                else:
-                    gauges[name] = dict(value)
-            else:
-                self.coalesced += name in gauges
-                gauges[name] = value
+            # The exact type first: asking an abstract class costs as much as all the rest.
+            if type(value) is dict or isinstance(value, Mapping):
+                if name == "breaker":
+                    self._step(engine, dict(value))
+                    continue
+                if name in MAPS:
+                    waiting = gauges.get(name)
+                    if type(waiting) is dict:
+                        self.coalesced += 1
+                        waiting.update(value)
+                    else:
+                        gauges[name] = dict(value)
+                    continue
+            if name in gauges:
+                self.coalesced += 1
+            gauges[name] = value
 
     def _step(self, engine: str | None, states: dict[str, Any]) -> None:
         steps = self._steps.setdefault(engine, [])
-        if steps and all(steps[-1].get(name, state) is state for name, state in states.items()):
-            steps[-1].update(states)
-            return
+        if steps:
+            latest = steps[-1]
+            for name, state in states.items():
+                if latest.get(name, state) is not state:
+                    break
+            else:
+                latest.update(states)
+                return
         steps.append(states)
         if len(steps) > STEPS:
             # The first two fold into one: the last state of each breaker, and the newest steps, stay.

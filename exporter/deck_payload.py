@@ -10,6 +10,8 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from json.encoder import encode_basestring_ascii as quoted
+from math import isfinite
 from typing import Any, Final
 
 from exporter.deck_errors import DeckInputError
@@ -20,6 +22,7 @@ __all__ = [
     "encode",
     "metrics_payload",
     "split_faults",
+    "trade_json",
     "trade_payload",
     "without",
 ]
@@ -258,3 +261,42 @@ def trade_payload(fields: Mapping[str, Any], default_engine: str | None = None) 
 
 
 _TRADE_FIELD_SET: Final = frozenset(TRADE_FIELDS)
+
+
+def trade_json(fields: Mapping[str, Any], default_engine: str | None = None) -> bytes:
+    """One trade as JSON: `encode(trade_payload(...))`, in a third of the time for the plain case.
+
+    A tick pays for this.  The plain case is a dict of str and finite floats; all else, and every refusal,
+    is `trade_payload`'s.
+
+    Raises:
+        DeckInputError: As `trade_payload`.
+    """
+    if type(fields) is dict and 8 <= len(fields) <= 9:
+        get = fields.get
+        trade_id, ts, strategy, symbol = get("trade_id"), get("ts"), get("strategy"), get("symbol")
+        side, qty, price, fee_usd, pnl_usd = (
+            get("side"),
+            get("qty"),
+            get("price"),
+            get("fee_usd"),
+            get("pnl_usd"),
+        )
+        if (
+            type(trade_id) is type(strategy) is type(symbol) is str
+            and type(ts) is type(qty) is type(price) is type(fee_usd) is float
+            and (type(pnl_usd) is float if len(fields) == 9 else pnl_usd is None)
+            and (side == "buy" or side == "sell")  # noqa: PLR1714 - an unhashable side must not raise here
+            and trade_id
+            and strategy
+            and symbol
+            and isfinite(ts + qty + price + fee_usd + (pnl_usd or 0.0))
+        ):
+            pnl = "" if pnl_usd is None else f',"pnl_usd":{pnl_usd!r}'
+            engine = "" if default_engine is None else f',"engine":{quoted(default_engine)}'
+            return (
+                f'{{"trade_id":{quoted(trade_id)},"ts":{ts!r},"strategy":{quoted(strategy)},'
+                f'"symbol":{quoted(symbol)},"side":"{side}","qty":{qty!r},"price":{price!r},'
+                f'"fee_usd":{fee_usd!r}{pnl}{engine}}}'
+            ).encode()
+    return encode(trade_payload(fields, default_engine)).encode()

@@ -27,7 +27,7 @@ from exporter.deck_errors import (
 )
 from exporter.deck_http import Answer, DeckHttp, RetryPolicy
 from exporter.deck_outbox import Outbox, Push
-from exporter.deck_payload import encode, shown, split_faults, trade_payload, without
+from exporter.deck_payload import encode, shown, split_faults, trade_json, without
 from exporter.spool import Record, Spool
 
 __all__ = ["Counters", "Sender"]
@@ -175,7 +175,7 @@ class Sender:
         if self._closed_because:
             raise DeckClosedError(self._closed_because)
         try:
-            body = encode(trade_payload(fields, self._engine)).encode()
+            body = trade_json(fields, self._engine)
         except DeckInputError as fault:
             self._misfits.append((shown(fields, 2000), fault))
             self._offered += 1

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporter.deck_errors import DeckInputError
-from exporter.deck_payload import encode, metrics_payload, split_faults, trade_payload, without
+from exporter.deck_payload import encode, metrics_payload, split_faults, trade_json, trade_payload, without
 
 TRADE: dict[str, Any] = {
     "trade_id": "t1",
@@ -145,3 +147,37 @@ def test_a_refused_field_is_left_out_by_its_path() -> None:
 def test_a_refusal_that_names_no_field_leaves_nothing_to_send(path: str | None) -> None:
     """Without a name to leave out, sending again would be refused for ever."""
     assert without({"equity_usd": 1.0, "breaker": {"equity": True}}, path) == {}
+
+
+texts = st.text(max_size=8)
+odd = st.one_of(
+    st.none(), st.floats(), st.integers(), texts, st.booleans(), st.lists(st.integers(), max_size=1)
+)
+trades = st.fixed_dictionaries(
+    {
+        "trade_id": texts | odd,
+        "ts": st.floats() | odd,
+        "strategy": texts,
+        "symbol": texts,
+        "side": st.sampled_from(["buy", "sell", "long", ["buy"], None]),
+        "qty": st.floats() | odd,
+        "price": st.floats(),
+        "fee_usd": st.floats(allow_nan=False, allow_infinity=False),
+    },
+    optional={"pnl_usd": st.floats() | odd, "engine": texts | odd, "quantity": st.floats()},
+)
+
+
+@given(trades, st.sampled_from([None, "a", 'quote " and ü']))
+def test_the_quick_way_to_json_says_what_the_thorough_way_says(
+    fields: dict[str, Any], engine: str | None
+) -> None:
+    """The same trade and the same refusal, whatever comes."""
+    try:
+        want = trade_payload(fields, engine)
+    except DeckInputError as refused:
+        with pytest.raises(DeckInputError) as quick:
+            trade_json(fields, engine)
+        assert str(quick.value) == str(refused)
+    else:
+        assert json.loads(trade_json(fields, engine)) == want
