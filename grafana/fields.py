@@ -110,8 +110,11 @@ def thresholds(where: str, given: Sequence[Sequence[Any]], *, empty_base: bool) 
     return {"mode": "absolute", "steps": steps}
 
 
-def mappings(where: str, given: Mapping[object, object] | None) -> list[dict[str, Any]]:
-    """Value mappings, with one for "no value" always last."""
+def mappings(where: str, given: Mapping[object, object] | None, *, empty: bool) -> list[dict[str, Any]]:
+    """Value mappings; with `empty`, one for "no value" last.
+
+    Grafana takes text for not a number, so that mapping would cover every cell of a column of names.
+    """
     out: list[dict[str, Any]] = []
     options: dict[str, Any] = {}
     for index, (value, result) in enumerate((given or {}).items()):
@@ -121,8 +124,9 @@ def mappings(where: str, given: Mapping[object, object] | None) -> list[dict[str
             options[str(value)]["color"] = colour(where, shown["color"])
     if options:
         out.append({"type": "value", "options": options})
-    empty = {"color": COLOURS["none"], "index": len(options), "text": NO_DATA}
-    out.append({"type": "special", "options": {"match": "null+nan", "result": empty}})
+    if empty:
+        result = {"color": COLOURS["none"], "index": len(options), "text": NO_DATA}
+        out.append({"type": "special", "options": {"match": "null+nan", "result": result}})
     return out
 
 
@@ -191,7 +195,7 @@ def overrides(where: str, given: Sequence[object], *, empty_base: bool) -> list[
                 {"id": "thresholds", "value": thresholds(here, data["thresholds"], empty_base=empty_base)}
             )
         if "map" in data:
-            properties.append({"id": "mappings", "value": mappings(here, data["map"])})
+            properties.append({"id": "mappings", "value": mappings(here, data["map"], empty=False)})
         if "color" in data:
             properties.append({"id": "color", "value": color_mode(here, data["color"])})
         if "links" in data:

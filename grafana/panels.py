@@ -47,6 +47,8 @@ class DeckPanel(PanelsItemBase):
     COLOR: ClassVar[str] = "thresholds"
     INSTANT: ClassVar[bool] = True
     """Panels that show one value ask for now: the last value of a range outlives the thing it measures."""
+    MAPS_EMPTY: ClassVar[bool] = False
+    """Whether null and NaN are mapped to NO DATA, beside the text for a panel without any data."""
     FORMAT: ClassVar[str] = "time_series"
     NEEDS: ClassVar[tuple[str, ...]] = ("title", "description", "span", "targets", "unit")
 
@@ -90,15 +92,17 @@ class DeckPanel(PanelsItemBase):
         defaults: dict[str, Any] = {
             "unit": data["unit"],
             "color": fields.color_mode(where, data.get("color", self.COLOR)),
-            "noValue": plain(data.get("no_value", fields.NO_DATA), where),
             "thresholds": fields.thresholds(
                 where, data.get("thresholds", [["plain", None]]), empty_base=by_value
             ),
-            "mappings": fields.mappings(where, data.get("map")) if by_value or "map" in data else [],
+            "mappings": fields.mappings(where, data.get("map"), empty=self.MAPS_EMPTY),
             "links": fields.links(where, data.get("links") or []),
             "custom": _present(merged(f"{where}: custom", self.CUSTOM, data.get("custom") or {})),
         }
         defaults |= {key: data[key] for key in ("decimals", "min", "max") if key in data}
+        no_value = plain(data.get("no_value", fields.NO_DATA), where)
+        if no_value:
+            defaults["noValue"] = no_value
         return defaults
 
     def _target(self, where: str, index: int, given: object) -> dict[str, Any]:
@@ -179,6 +183,7 @@ class Stat(DeckPanel):
     """One big value, or one a series."""
 
     TYPE = "stat"
+    MAPS_EMPTY = True
     OPTIONS: ClassVar[dict[str, Any]] = {
         "colorMode": "value",
         "graphMode": "none",
@@ -194,6 +199,7 @@ class Gauge(DeckPanel):
     """One value on a dial with its limits."""
 
     TYPE = "gauge"
+    MAPS_EMPTY = True
     NEEDS = (*DeckPanel.NEEDS, "min", "max", "thresholds")
     OPTIONS: ClassVar[dict[str, Any]] = {
         "orientation": "auto",
@@ -208,7 +214,8 @@ class BarGauge(DeckPanel):
     """One bar a series."""
 
     TYPE = "bargauge"
-    NEEDS = (*DeckPanel.NEEDS, "min", "max", "thresholds")
+    MAPS_EMPTY = True
+    NEEDS = (*DeckPanel.NEEDS, "thresholds")
     OPTIONS: ClassVar[dict[str, Any]] = {
         "displayMode": "basic",
         "minVizHeight": 16,
@@ -271,6 +278,9 @@ class StateTimeline(DeckPanel):
     """A band a series, coloured by state; nothing is drawn where nothing is known."""
 
     TYPE = "state-timeline"
+    # By thresholds Grafana 9 would show limits in place of the mapped states.
+    COLOR = "none"
+    MAPS_EMPTY = True
     INSTANT = False
     NEEDS = (*DeckPanel.NEEDS, "map")
     OPTIONS: ClassVar[dict[str, Any]] = {

@@ -97,5 +97,5 @@ def variables(board: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def used_variables(text: str) -> set[str]:
     """Names of variables in a query or link, Grafana's own (`__name`) left out."""
-    found = re.findall(r"\$(?:\{(\w+)(?:[:.][^}]*)?\}|(\w+))", text)
+    found = re.findall(r"\$(?:\{([A-Za-z_]\w*)(?:[:.][^}]*)?\}|([A-Za-z_]\w*))", text)
     return {braced or bare for braced, bare in found if not (braced or bare).startswith("__")}

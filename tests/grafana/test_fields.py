@@ -83,16 +83,23 @@ def test_wrong_thresholds_are_refused(pairs, said):
         fields.thresholds("x", pairs, empty_base=True)
 
 
-def test_no_value_is_always_mapped():
+def test_no_value_is_mapped_last():
     """Null and NaN read NO DATA in grey, after the mappings given."""
-    first, last = fields.mappings("x", {0: {"text": "closed", "color": "good"}, 1: {"text": "OPEN"}})
+    first, last = fields.mappings(
+        "x", {0: {"text": "closed", "color": "good"}, 1: {"text": "OPEN"}}, empty=True
+    )
     assert first["options"] == {
         "0": {"index": 0, "text": "closed", "color": "green"},
         "1": {"index": 1, "text": "OPEN"},
     }
     assert last["options"]["match"] == "null+nan"
     assert last["options"]["result"] == {"color": fields.COLOURS["none"], "index": 2, "text": "NO DATA"}
-    assert [one["type"] for one in fields.mappings("x", None)] == ["special"]
+    assert [one["type"] for one in fields.mappings("x", None, empty=True)] == ["special"]
+
+
+def test_names_are_not_mapped_to_no_data():
+    """Grafana takes text for not a number, so a column of names has no mapping for what is not there."""
+    assert fields.mappings("x", None, empty=False) == []
 
 
 def test_a_link_keeps_time_data_source_and_chosen_variables():
