@@ -1,0 +1,311 @@
+"""Keeps a RiskState fresh from the exporter's GET /status; needs requests.
+
+One thread asks, any number of threads read.  What is read carries its age as of the moment of reading, so a
+dead network, a dead exporter and a dead thread look the same: the state grows old and orders stop (HALTED).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import requests
+
+from riskrails.errors import DeckError, RiskInputError
+from riskrails.features import as_number
+from riskrails.state import RiskState
+
+__all__ = ["DeckState", "Transport", "parse_status"]
+
+AGE_STEP_SECONDS = 0.2
+"""Ages are rounded up to it, so that a reader gets the same object for that long."""
+REVALIDATE_SECONDS = 5.0
+"""How long unchanged answers (304) stand in for a whole one: an unchanged gauge's age travels only there."""
+
+
+class Transport(Protocol):
+    """The one request DeckState makes."""
+
+    def __call__(self, etag: str | None) -> tuple[int, str | None, Any]:
+        """GET /status, with If-None-Match when `etag` is given.
+
+        Returns:
+            (HTTP status, ETag or None, parsed JSON or None).
+
+        Raises:
+            DeckError: No answer, or not JSON.
+        """
+        ...
+
+
+def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = parent.get(name)
+    if not isinstance(value, Mapping):
+        raise DeckError(f"status.{name}={value!r}: want an object")
+    return value
+
+
+def _age(parent: Mapping[str, Any], where: str) -> float:
+    age = as_number(parent.get("age_seconds"))
+    if math.isnan(age) or age < 0.0:
+        raise DeckError(f"{where}.age_seconds={parent.get('age_seconds')!r}: want seconds of at least 0")
+    return age
+
+
+def parse_status(body: object, *, allocator_period_seconds: float) -> RiskState:
+    """A RiskState from the JSON of GET /status; ages as the exporter gives them.
+
+    The exporter's `drawdown_pct` is percent, a person reads it; here it becomes a fraction.  A status without
+    breakers, or with one that is neither open nor closed, is no status: guessing "closed" would fail open.
+
+    Raises:
+        DeckError: Not the shape of a status; the message names the field.
+    """
+    if not isinstance(body, Mapping):
+        raise DeckError(f"status={body!r}: want an object")
+    breakers: dict[str, bool] = {}
+    for name, breaker in _object(body, "breakers").items():
+        is_open = breaker.get("open") if isinstance(breaker, Mapping) else None
+        if not isinstance(is_open, bool):
+            raise DeckError(f"status.breakers.{name}={breaker!r}: want an object with open true or false")
+        breakers[str(name)] = is_open
+    halted = body.get("halted")
+    if not isinstance(halted, bool):
+        raise DeckError(f"status.halted={halted!r}: want true or false")
+    if halted and not any(breakers.values()):
+        breakers["halted"] = True
+    drawdown, drawdown_age = 0.0, math.inf
+    metric = _object(body, "metrics").get("drawdown_pct")
+    if metric is not None:
+        if not isinstance(metric, Mapping):
+            raise DeckError(f"status.metrics.drawdown_pct={metric!r}: want an object")
+        percent = as_number(metric.get("value"))
+        if not 0.0 <= percent <= 100.0:
+            raise DeckError(
+                f"status.metrics.drawdown_pct.value={metric.get('value')!r}: want 0 to 100 percent"
+            )
+        drawdown, drawdown_age = percent / 100.0, _age(metric, "status.metrics.drawdown_pct")
+    shares = _object(body, "risk_share")
+    share_age = 0.0
+    if shares:
+        share_age = _age(_object(body, "weights"), "status.weights")
+    try:
+        return RiskState(
+            risk_shares=shares,
+            share_age_seconds=share_age,
+            allocator_period_seconds=allocator_period_seconds,
+            drawdown_pct=drawdown,
+            drawdown_age_seconds=drawdown_age,
+            breakers=breakers,
+            breaker_age_seconds=0.0,
+        )
+    except RiskInputError as error:
+        raise DeckError(f"status: {error}") from error
+
+
+class _HttpTransport:
+    """GET /status over HTTP with one kept-alive connection; used by one thread at a time."""
+
+    def __init__(self, url: str, token: str | None, engine: str | None, timeout_seconds: float) -> None:
+        self._url = url.rstrip("/") + "/status"
+        self._params = {"engine": engine} if engine else None
+        self._timeout = timeout_seconds
+        self._session = requests.Session()
+        # A proxy from the environment must not stand between engine and deck; a private CA may.
+        self._session.trust_env = False
+        self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def __call__(self, etag: str | None) -> tuple[int, str | None, Any]:
+        headers = {"If-None-Match": etag} if etag else None
+        try:
+            answer = self._session.get(
+                self._url, params=self._params, headers=headers, timeout=self._timeout, allow_redirects=False
+            )
+            body = answer.json() if answer.status_code == requests.codes.ok else None
+        except (requests.RequestException, ValueError) as error:
+            raise DeckError(f"{self._url}: {error}") from error
+        return answer.status_code, answer.headers.get("ETag"), body
+
+    def close(self) -> None:
+        """Close the kept-alive connection."""
+        self._session.close()
+
+
+class DeckState:
+    """The exporter's risk shares, breakers and drawdown, kept fresh in the background.
+
+        with DeckState("http://localhost:8002") as deck:
+            rails = RiskRails(state=deck)
+
+    Until the first answer, and whenever the last one is older than the policy's limits, orders are refused.
+
+    Args:
+        url: The exporter; DECK_URL, else http://localhost:8002.
+        token: With scope read, where the exporter asks for one; DECK_TOKEN.
+        engine: Which engine's view; the exporter's default engine without it.
+        interval_seconds: Between two questions.
+        timeout_seconds: Of one question.
+        allocator_period_seconds: How often the allocator decides (its REFRESH_SEC): shares older than
+            share_max_periods of it are held to at most 1/N.
+        transport: Instead of HTTP, for tests.
+        now: A monotonic clock, seconds.
+
+    Attributes:
+        fetches_total: Answers understood.
+        errors_total: Questions that failed.
+        last_error: What the last failure said; None after a success.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        engine: str | None = None,
+        interval_seconds: float = 1.0,
+        timeout_seconds: float = 2.0,
+        allocator_period_seconds: float = 600.0,
+        transport: Transport | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        for name, value in (
+            ("interval_seconds", interval_seconds),
+            ("timeout_seconds", timeout_seconds),
+            ("allocator_period_seconds", allocator_period_seconds),
+        ):
+            if not 0.0 < as_number(value) < math.inf:
+                raise RiskInputError("E_DECK", name, f"{name}={value!r}: want seconds above 0")
+        self._http: _HttpTransport | None = None
+        if transport is None:
+            self._http = transport = _HttpTransport(
+                url or os.environ.get("DECK_URL") or "http://localhost:8002",
+                token or os.environ.get("DECK_TOKEN"),
+                engine,
+                timeout_seconds,
+            )
+        self._transport = transport
+        self._interval = interval_seconds
+        self._period = allocator_period_seconds
+        self._now = now
+        self._fetching = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._etag: str | None = None
+        self._whole_at = -math.inf
+        # The state and the moments at which its breakers, shares and drawdown were known to be true.
+        self._reading: tuple[RiskState, float, float, float] | None = None
+        self._serving = threading.Lock()
+        self._served: tuple[float, RiskState] = (
+            math.inf,
+            RiskState(breaker_age_seconds=math.inf, drawdown_age_seconds=math.inf),
+        )
+        self.fetches_total = 0
+        self.errors_total = 0
+        self.last_error: str | None = None
+
+    def refresh(self) -> None:
+        """Ask once, now.
+
+        Raises:
+            DeckError: No usable answer; the state is kept and grows old.
+        """
+        with self._fetching:
+            asked_at = self._now()
+            etag = self._etag if asked_at - self._whole_at < REVALIDATE_SECONDS else None
+            try:
+                status, new_etag, body = self._transport(etag)
+                self._take(status, new_etag, body, etag, asked_at)
+            except DeckError as error:
+                self.errors_total += 1
+                self.last_error = str(error)
+                raise
+            self.fetches_total += 1
+            self.last_error = None
+
+    def _take(
+        self, status: int, new_etag: str | None, body: object, etag: str | None, asked_at: float
+    ) -> None:
+        """Keep an answer, dated by the moment it was asked for: no answer is younger than its question."""
+        if status == requests.codes.not_modified and etag is not None and self._reading is not None:
+            state, _, shares_born, drawdown_born = self._reading
+        elif status == requests.codes.ok:
+            state = parse_status(body, allocator_period_seconds=self._period)
+            drawdown_age = state.drawdown_age_seconds
+            shares_born = asked_at - state.share_age_seconds
+            drawdown_born = asked_at - (math.inf if drawdown_age is None else drawdown_age)
+            self._etag, self._whole_at = new_etag, asked_at
+        else:
+            raise DeckError(f"GET /status answered {status}: want 200")
+        with self._serving:
+            self._reading = (state, asked_at, shares_born, drawdown_born)
+            self._serve(asked_at)
+
+    def _serve(self, at: float) -> RiskState:
+        """The snapshot for the next AGE_STEP_SECONDS, its ages those at the end of them."""
+        if self._reading is None:
+            return self._served[1]
+        state, confirmed, shares_born, drawdown_born = self._reading
+        until = at + AGE_STEP_SECONDS
+        aged = replace(
+            state,
+            share_age_seconds=max(0.0, until - shares_born),
+            drawdown_age_seconds=max(0.0, until - drawdown_born),
+            breaker_age_seconds=max(0.0, until - confirmed),
+        )
+        self._served = (until, aged)
+        return aged
+
+    def snapshot(self) -> RiskState:
+        """The state with its ages as of now, rounded up; never blocks on the network."""
+        until, aged = self._served
+        now = self._now()
+        if now < until:
+            return aged
+        with self._serving:  # never held while the network is waited for
+            return self._serve(now)
+
+    def start(self) -> Self:
+        """Ask once, then every interval in a daemon thread; should the first fail, that is only counted."""
+        if self._thread is not None:
+            raise RuntimeError("DeckState is started already")
+        self._stopping.clear()
+        self._try_refresh()
+        self._thread = threading.Thread(target=self._loop, name="riskrails-deck", daemon=True)
+        self._thread.start()
+        return self
+
+    def _try_refresh(self) -> bool:
+        try:
+            self.refresh()
+        except DeckError:
+            return False  # counted and kept in last_error; the state grows old by itself
+        return True
+
+    def _loop(self) -> None:
+        while not self._stopping.wait(self._interval):
+            self._try_refresh()
+
+    def close(self) -> None:
+        """Stop asking; what was known stays readable and grows old."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._http is not None:
+            self._http.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

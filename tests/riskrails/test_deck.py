@@ -1,0 +1,286 @@
+"""DeckState: shares, breakers and drawdown from the exporter, never younger than they are."""
+
+from __future__ import annotations
+
+import copy
+import math
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from riskrails import RiskInputError, RiskRails
+from riskrails.deck import AGE_STEP_SECONDS, REVALIDATE_SECONDS, DeckState, parse_status
+from riskrails.errors import DeckError
+from tests.fakes.deck_transport import Clock, FakeDeck
+from tests.riskrails.desk import size
+
+STATUS: dict[str, Any] = {
+    "version": "0.1.0",
+    "halted": False,
+    "metrics": {
+        "equity_usd": {"value": 100000.0, "age_seconds": 1.2},
+        "drawdown_pct": {"value": 12.0, "age_seconds": 1.5},
+    },
+    "pnl_by_strategy": {"momentum": 12.5},
+    "risk_share": {"momentum": 0.25, "trend": 0.5},
+    "weights": {"version": 3, "updated_at": 1700000000.0, "age_seconds": 4.0},
+    "breakers": {
+        name: {"open": False, "sources": [], "since": None, "reason": None, "trips": 0}
+        for name in ("equity", "venue", "daily_loss", "manual")
+    },
+    "groups": 1,
+    "series": 20,
+}
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    return copy.deepcopy(STATUS) | changes
+
+
+def deck_of(fake: FakeDeck, clock: Clock) -> DeckState:
+    return DeckState(transport=fake, now=clock, allocator_period_seconds=60.0)
+
+
+def test_drawdown_is_percent_on_the_wire_and_a_fraction_here() -> None:
+    """The deck's 12 (percent) sizes like a drawdown of .12, as in the worked example."""
+    deck = deck_of(FakeDeck(status()), Clock())
+    deck.refresh()
+    assert deck.snapshot().drawdown_pct == 0.12
+    assert round(size(RiskRails(state=deck)).size_usd) == 11_672
+
+
+def test_before_the_first_answer_orders_are_refused() -> None:
+    """Nothing known is not nothing wrong."""
+    fake = FakeDeck(status())
+    fake.down = "connection refused"
+    deck = deck_of(fake, Clock())
+    with pytest.raises(DeckError, match="refused"):
+        deck.refresh()
+    assert (deck.errors_total, deck.fetches_total, deck.last_error) == (1, 0, "connection refused")
+    order = size(RiskRails(state=deck))
+    assert (order.mode, order.reasons) == ("reduce", ("HALTED",))
+
+
+@pytest.mark.parametrize("name", ["equity", "venue", "daily_loss", "manual", "mine"])
+def test_an_open_breaker_halts(name: str) -> None:
+    """Whichever breaker the deck shows open, the next order is refused; when it closes, trading resumes."""
+    fake, clock = FakeDeck(status()), Clock()
+    deck = deck_of(fake, clock)
+    rails = RiskRails(state=deck)
+    deck.refresh()
+    assert size(rails).size_usd > 0
+    fake.set(status(halted=True, breakers=STATUS["breakers"] | {name: {"open": True}}))
+    deck.refresh()
+    assert size(rails).reasons == ("HALTED",)
+    assert f"breaker {name} is open" in size(rails).messages[0]
+    fake.set(status())
+    deck.refresh()
+    assert size(rails).size_usd > 0
+
+
+def test_halted_alone_halts() -> None:
+    """A status that says halted without an open breaker is believed."""
+    deck = deck_of(FakeDeck(status(halted=True)), Clock())
+    deck.refresh()
+    assert "HALTED" in size(RiskRails(state=deck)).reasons
+
+
+def test_breaker_state_grows_old_without_the_thread_and_fails_closed() -> None:
+    """When nobody asks any more, reading alone notices: 30 s after the last question orders stop."""
+    clock = Clock()
+    deck = deck_of(FakeDeck(status()), clock)
+    rails = RiskRails(state=deck)
+    deck.refresh()
+    clock.seconds += 30.0 - AGE_STEP_SECONDS - 0.01
+    assert size(rails).size_usd > 0
+    clock.seconds += AGE_STEP_SECONDS
+    assert size(rails).reasons == ("HALTED",)
+    assert "breaker state is" in size(rails).messages[0]
+
+
+def test_an_unchanged_status_keeps_the_breakers_young() -> None:
+    """A 304 confirms the breakers; the shares go on growing old."""
+    fake, clock = FakeDeck(status()), Clock()
+    deck = deck_of(fake, clock)
+    deck.refresh()
+    clock.seconds += 4.0
+    deck.refresh()
+    assert fake.asked == [None, '"1"']
+    state = deck.snapshot()
+    assert state.breaker_age_seconds == pytest.approx(AGE_STEP_SECONDS)
+    assert state.share_age_seconds == pytest.approx(8.0 + AGE_STEP_SECONDS)
+    assert state.drawdown_age_seconds == pytest.approx(5.5 + AGE_STEP_SECONDS)
+
+
+def test_a_whole_answer_is_asked_for_now_and_then() -> None:
+    """An engine that pushes the same drawdown over and over stays fresh: its age travels in whole answers."""
+    fake, clock = FakeDeck(status()), Clock()
+    deck = deck_of(fake, clock)
+    for _ in range(100):
+        deck.refresh()
+        clock.seconds += 1.0
+    assert fake.asked.count(None) >= 100 / (REVALIDATE_SECONDS + 1)
+    assert size(RiskRails(state=deck)).size_usd > 0
+
+
+def test_a_stale_drawdown_fails_closed_unless_the_engine_knows_better() -> None:
+    """Drawdown nobody reported for a minute halts; the engine's own report beside the deck lifts that."""
+    old = status(metrics={"drawdown_pct": {"value": 1.0, "age_seconds": 61.0}})
+    deck = deck_of(FakeDeck(old), Clock())
+    deck.refresh()
+    rails = RiskRails(state=deck)
+    assert "drawdown is" in size(rails).messages[0]
+    rails.set_account_state(0.0)
+    order = size(rails)
+    assert order.size_usd > 0
+    assert rails.state.drawdown_pct == 0.01, "the deeper of the two counts"
+
+
+def test_a_drawdown_nobody_pushed_fails_closed() -> None:
+    """No drawdown at all is not a drawdown of zero."""
+    deck = deck_of(FakeDeck(status(metrics={})), Clock())
+    deck.refresh()
+    assert deck.snapshot().drawdown_age_seconds == math.inf
+    assert size(RiskRails(state=deck)).reasons == ("HALTED",)
+
+
+def test_old_shares_are_held_to_an_equal_part() -> None:
+    """Older than three allocator periods: min(share, 1/N) and a warning, not a halt."""
+    fake = FakeDeck(status(weights={"version": 3, "updated_at": 0.0, "age_seconds": 181.0}))
+    deck = deck_of(fake, Clock())
+    deck.refresh()
+    rails = RiskRails(state=deck)
+    order = size(rails, strat_name="trend")
+    assert "SHARES_STALE" in order.warnings
+    assert order.size_usd == size(rails, strat_name="momentum").size_usd * 2.0, "1/N = .5 and .25 both stand"
+    fake.set(status(risk_share={"momentum": 0.1, "trend": 0.9}, weights={"age_seconds": 181.0}))
+    deck.refresh()
+    both = (size(rails, strat_name="momentum").size_usd, size(rails, strat_name="trend").size_usd)
+    assert both[1] == pytest.approx(both[0] * 5), ".1 stays, .9 becomes .5"
+
+
+def test_no_shares_yet_gives_the_smallest_share() -> None:
+    """Before the allocator's first decision the share is missing, not zero and not whole."""
+    deck = deck_of(FakeDeck(status(risk_share={}, weights={"version": 0, "updated_at": None})), Clock())
+    deck.refresh()
+    order = size(RiskRails(state=deck))
+    assert "SHARE_MISSING" in order.warnings
+    assert order.size_usd > 0
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        (None, "status=None"),
+        ([], "status="),
+        (status(breakers=None), "status.breakers"),
+        (status(breakers={"equity": True}), "status.breakers.equity"),
+        (status(breakers={"equity": {"open": "no"}}), "status.breakers.equity"),
+        (status(halted=None), "status.halted"),
+        (status(metrics=None), "status.metrics"),
+        (status(metrics={"drawdown_pct": 12}), "status.metrics.drawdown_pct"),
+        (status(metrics={"drawdown_pct": {"value": 112, "age_seconds": 0}}), "want 0 to 100 percent"),
+        (status(metrics={"drawdown_pct": {"value": None, "age_seconds": 0}}), "want 0 to 100 percent"),
+        (status(metrics={"drawdown_pct": {"value": -1, "age_seconds": 0}}), "want 0 to 100 percent"),
+        (status(metrics={"drawdown_pct": {"value": 1}}), "drawdown_pct.age_seconds"),
+        (status(risk_share={"a": 1.4}), "risk_shares"),
+        (status(risk_share=None), "status.risk_share"),
+        (status(weights=None), "status.weights"),
+        (status(weights={"age_seconds": -1}), "status.weights.age_seconds"),
+    ],
+)
+def test_a_status_that_makes_no_sense_is_refused_whole(body: object, names: str) -> None:
+    """The old state is kept, the error names the field, nothing of the nonsense is applied."""
+    with pytest.raises(DeckError, match=names.replace("[", r"\[")):
+        parse_status(body, allocator_period_seconds=60.0)
+    fake = FakeDeck(status())
+    deck = deck_of(fake, Clock())
+    deck.refresh()
+    before = deck.snapshot()
+    fake.set(body)
+    with pytest.raises(DeckError):
+        deck.refresh()
+    assert deck.snapshot() == before
+
+
+@pytest.mark.parametrize("code", [304, 401, 403, 404, 500, 503])
+def test_any_other_answer_is_an_error(code: int) -> None:
+    """A refusal, a server's fault and an unasked 304 leave the state as it was."""
+    fake = FakeDeck(status())
+    fake.status = code
+    deck = deck_of(fake, Clock())
+    with pytest.raises(DeckError, match=str(code)):
+        deck.refresh()
+    assert deck.snapshot().breaker_age_seconds == math.inf
+
+
+def test_the_same_object_is_served_within_an_age_step() -> None:
+    """Reading costs nothing while nothing changed: RiskRails rebuilds only on another object."""
+    clock = Clock()
+    deck = deck_of(FakeDeck(status()), clock)
+    deck.refresh()
+    first = deck.snapshot()
+    clock.seconds += AGE_STEP_SECONDS / 2
+    assert deck.snapshot() is first
+    clock.seconds += AGE_STEP_SECONDS
+    assert deck.snapshot() is not first
+
+
+@pytest.mark.parametrize("name", ["interval_seconds", "timeout_seconds", "allocator_period_seconds"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), None, "1"])
+def test_settings_that_make_no_sense_are_refused(name: str, value: Any) -> None:
+    """A period of nothing would be a busy loop or a share that is never old."""
+    with pytest.raises(RiskInputError, match=name):
+        DeckState(transport=FakeDeck(status()), **{name: value})
+
+
+class _Exporter(BaseHTTPRequestHandler):
+    """One real /status on the loopback."""
+
+    def do_GET(self) -> None:
+        import json
+
+        good = self.path == "/status?engine=e1" and self.headers["Authorization"] == "Bearer secret"
+        body = json.dumps(STATUS).encode()
+        self.send_response(200 if good else 401)
+        self.send_header("ETag", '"7"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: Any) -> None:
+        """Keep the test's output clean."""
+
+
+def test_over_http_the_thread_asks_with_token_and_engine() -> None:
+    """Started, it has the state at once; closed, its thread has ended; started twice, it complains."""
+    with HTTPServer(("127.0.0.1", 0), _Exporter) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        with DeckState(url, token="secret", engine="e1", interval_seconds=0.01) as deck:
+            assert deck.snapshot().risk_shares["trend"] == 0.5
+            with pytest.raises(RuntimeError, match="started"):
+                deck.start()
+            for _ in range(2000):
+                if deck.fetches_total >= 3:
+                    break
+                threading.Event().wait(0.005)
+            assert deck.fetches_total >= 3
+        assert "riskrails-deck" not in {thread.name for thread in threading.enumerate()}
+        with DeckState(url, token="wrong", interval_seconds=60.0) as deck:
+            assert deck.last_error is not None
+            assert "401" in deck.last_error
+        server.shutdown()
+        thread.join()
+
+
+def test_an_exporter_that_is_away_is_counted_not_raised() -> None:
+    """start() on a dead port returns, the error is kept, orders are refused."""
+    with DeckState("http://127.0.0.1:9", interval_seconds=60.0, timeout_seconds=0.5) as deck:
+        assert deck.errors_total == 1
+        assert deck.last_error is not None
+        assert "127.0.0.1:9/status" in deck.last_error
+        assert size(RiskRails(state=deck)).reasons == ("HALTED",)
