@@ -20,7 +20,7 @@ RUN python -m compileall -q /opt/deckrails/lib /app && chmod 755 /app/deploy/ent
 
 FROM python:${PYTHON_VERSION}-slim AS deck
 # A named volume takes the owner of the directory it covers.
-RUN install -d -o 10001 -g 10001 -m 700 /app/data
+RUN mkdir -p /app/data && chown 10001:10001 /app/data && chmod 700 /app/data
 COPY --from=wheels /opt/deckrails /opt/deckrails
 COPY --from=wheels /app /app
 ENV PATH=/opt/deckrails/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

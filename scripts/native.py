@@ -35,6 +35,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     "npm": (("npm",), "npm"),
     "wrk": (("wrk",), "wrk"),
     "docker": (("docker",), "docker.io"),
+    "busybox": (("busybox",), "busybox"),
     "grafana": (("grafana", "grafana-server"), "grafana (not in Debian)"),
 }
 
