@@ -2,7 +2,7 @@
 # Prepares .venv and what the system must have.  setup.sh [up|run|test|bench]
 #   up     Python packages alone: enough for `make up`, where Docker brings the rest
 #   run    Python packages, Prometheus and Alertmanager: enough for `make demo`
-#   test   also what the tests talk to: Pushgateway, PostgreSQL, VictoriaMetrics, Node.js
+#   test   also what the tests talk to: Pushgateway, PostgreSQL, VictoriaMetrics, Node.js; for root, Docker
 #   bench  also wrk and the peers' own environment
 # Each step checks before it acts, so a second run is quick and a broken run can be repeated.
 set -euo pipefail
@@ -19,6 +19,20 @@ have() {
     venv) "$python" -c 'import ensurepip, venv' 2>/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
+}
+
+install_debian() {
+  say "installing Debian packages: $*"
+  # Debian starts a service as it installs it, and that would hold the ports the stack needs.
+  local policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq || say "apt-get update failed; trying with the package lists at hand"
+  apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 find_python() {
@@ -54,17 +68,7 @@ mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sed '/^$/d')
 
 if [ "${#packages[@]}" -gt 0 ]; then
   if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-    say "installing Debian packages: ${packages[*]}"
-    # Debian starts a service as it installs it, and that would hold the ports the stack needs.
-    policy=/usr/sbin/policy-rc.d
-    if [ ! -e "$policy" ]; then
-      printf '#!/bin/sh\nexit 101\n' >"$policy"
-      chmod 755 "$policy"
-      trap 'rm -f "$policy"' EXIT
-    fi
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq || say "apt-get update failed; trying with the package lists at hand"
-    apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null ||
+    install_debian "${packages[@]}" ||
       stop "apt-get could not install: ${packages[*]}. Install them by hand, then run the same command again."
     if [ -d /run/systemd/system ]; then
       for package in "${packages[@]}"; do
@@ -79,6 +83,14 @@ if [ "${#packages[@]}" -gt 0 ]; then
   else
     stop "missing programs; this system has no apt-get. Put prometheus, alertmanager$([ "$what" = run ] || printf ', pushgateway, PostgreSQL, victoria-metrics, node and npm') on PATH (Debian names: ${packages[*]}), then run the same command again."
   fi
+fi
+# Docker's engine is the tests' choice, not their need: only root can start one, and without it they say so.
+if [ "$what" = test ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  packages=()
+  need dockerd docker.io
+  docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
+  need busybox busybox
+  [ "${#packages[@]}" = 0 ] || install_debian "${packages[@]}" || say "no Docker; the tests that need it are skipped"
 fi
 python=$(find_python) || stop "no Python 3.11 or newer; install one or set PYTHON=/path/to/python3.11"
 
