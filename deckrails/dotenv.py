@@ -107,7 +107,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "VICTORIAMETRICS_VERSION",
         "HAPROXY_VERSION",
         "DECKRAILS_VERSION",
-        "DECK_PYTHON_VERSION",
+        "DECKRAILS_PYTHON_VERSION",
         "PROMETHEUS_PORT",
         "ALERTMANAGER_PORT",
         "GRAFANA_PORT",
@@ -117,8 +117,8 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "PROMETHEUS_EXTERNAL_URL",
         "ALERTMANAGER_EXTERNAL_URL",
         "GRAFANA_ROOT_URL",
-        "DECK_SECRETS_DIR",
-        "DECK_RENDERED_DIR",
+        "DECKRAILS_SECRETS_DIR",
+        "DECKRAILS_RENDERED_DIR",
     ),
 }
 """Every name that may stand in `.env`, by who reads it."""

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Starts one of our modules: entry.sh MODULE [ARGUMENT...].
-# A secret is a file.  The exporter reads it itself; what speaks to the exporter reads the variable DECK_TOKEN.
+# Our own settings take secrets as files.  PostgreSQL's client wants its password file closed to others, which a
+# mounted secret is not, so that one becomes the variable it also reads.
 set -eu
-if [ "$1" != exporter ] && [ -n "${DECK_TOKEN_FILE:-}" ]; then
-  DECK_TOKEN=$(cat "$DECK_TOKEN_FILE")
-  export DECK_TOKEN
-  unset DECK_TOKEN_FILE
+if [ -n "${PGPASSWORD_FILE:-}" ]; then
+  PGPASSWORD=$(cat "$PGPASSWORD_FILE")
+  export PGPASSWORD
 fi
 exec python -m "$@"

@@ -42,11 +42,13 @@ def up(stack: Stack, settings: Mapping[str, str], *, build: bool) -> None:
     Raises:
         ComposeError: It does not start, or not healthy; what runs is left as it is, to be looked at.
     """
-    secrets = directory_of(settings, "DECK_SECRETS_DIR", "secrets")
+    secrets = directory_of(settings, "DECKRAILS_SECRETS_DIR", "secrets")
     created = ensure_secrets(secrets)
     if created:
         print(f"up: created in {secrets}: {', '.join(created)}")
-    rendered, changed = render_for_compose(settings, directory_of(settings, "DECK_RENDERED_DIR", ".deck"))
+    rendered, changed = render_for_compose(
+        settings, directory_of(settings, "DECKRAILS_RENDERED_DIR", ".deck")
+    )
     print(f"up: {rendered.summary}")
     stale = {state.service for state in stack.states()} & set(READ_BY) if changed else set()
     stack.run("up", "-d", "--build" if build else "--no-build")

@@ -121,6 +121,10 @@ def go_program(name: str, role: str, target: str, data: str, arguments: str) -> 
     image, program = base(), Path(find_program(role)).resolve()
     image.name, image.says = name, f"{role} as installed on this machine"
     image.files |= {f"bin/{target}": program, **libraries([program])}
+    # Debian takes pages and templates out of the binary.
+    shared = Path("/usr/share/prometheus") / role
+    if shared.is_dir():
+        image.files |= {str(path).lstrip("/"): path for path in _modules(shared)}
     image.owned = {data: (65534, 65534)}
     image.changes = (f"WORKDIR /{data}", "USER nobody", f'ENTRYPOINT ["/bin/{target}"]', f"CMD {arguments}")
     return image
@@ -172,7 +176,7 @@ def all_images() -> list[Image]:
     """Every image that the compose file and our Dockerfile name."""
     version = defaults()
     return [
-        python(f"python:{version['DECK_PYTHON_VERSION']}-slim"),
+        python(f"python:{version['DECKRAILS_PYTHON_VERSION']}-slim"),
         go_program(
             f"prom/prometheus:{version['PROMETHEUS_VERSION']}",
             "prometheus",
