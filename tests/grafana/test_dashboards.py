@@ -6,9 +6,11 @@ import itertools
 import re
 
 import pytest
+import yaml
 from _pytest.mark import ParameterSet
 from grafana_foundation_sdk.models import units
 
+from exporter.catalogue import CATALOGUE
 from grafana.components import DATASOURCE_UID
 from grafana.fields import COLOURS
 from tests.grafana import boards
@@ -206,7 +208,7 @@ def test_links_lead_to_dashboards_and_variables_that_exist():
     found = [link for uid in boards.UIDS for link in boards.links(uid)]
     assert len(found) > 5
     for where, url in found:
-        match = re.fullmatch(r"/d/([a-z-]+|\$\{__data\.fields\.dashboard\})\?(.*)", url)
+        match = re.fullmatch(r"/d/([a-z-]+|\$\{__data\.fields\.dashboard\}|\$\{__value\.raw\})\?(.*)", url)
         assert match, f"{where}: {url}"
         uid, query = match.groups()
         assert "${__url_time_range}" in query, where
@@ -274,3 +276,59 @@ def test_pushed_gauges_are_forgotten_with_their_engine():
                 seen += 1
                 assert "job_instance:push_time_seconds:age < 60" in target.expr, target.where
     assert seen > 10
+
+
+def alert_rules() -> dict[str, set[str]]:
+    """Alert name to the dashboards its rules name."""
+    found: dict[str, set[str]] = {}
+    for path in sorted((boards.ROOT / "prometheus" / "rules").glob("*.yml")):
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
+            for rule in group["rules"]:
+                if "alert" in rule:
+                    found.setdefault(rule["alert"], set()).add(rule["annotations"]["dashboard_uid"])
+    return found
+
+
+def test_each_alert_names_a_dashboard_that_exists():
+    """The page a pager links to is there."""
+    named = set().union(*alert_rules().values())
+    assert named
+    assert named <= set(boards.UIDS)
+
+
+def test_the_table_of_alerts_leads_where_the_alerts_say():
+    """Labels carry no annotations, so the table derives the dashboard from the name; both must agree."""
+    [expr] = [one.expr for one in boards.targets("trading-risk") if "Firing alerts" in one.where]
+    steps = re.findall(r'"dashboard", "([^"]+)", "alertname", "([^"]+)"', expr)
+    assert {uid for uid, _ in steps} == set(boards.UIDS)
+    for alert, wanted in alert_rules().items():
+        [uid] = [uid for uid, names in steps if re.fullmatch(names, alert)][-1:]
+        assert {uid} == wanted, alert
+
+
+def test_every_metric_exists():
+    """Queries name metrics of the catalogue, recording rules, and what Prometheus and Alertmanager show."""
+    rules = boards.ROOT / "prometheus" / "rules"
+    recorded = {
+        rule["record"]
+        for path in rules.glob("*.yml")
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+        for rule in group["rules"]
+        if "record" in rule
+    }
+    suffixed = {
+        name + suffix
+        for name, entry in CATALOGUE.items()
+        if entry.kind in ("histogram", "summary")
+        for suffix in ("_bucket", "_sum", "_count")
+    }
+    own = {"up", "ALERTS", "ALERTS_FOR_STATE", "scrape_duration_seconds"}
+    watchers = re.compile(r"(?:prometheus|alertmanager)_\w+")
+    known = set(CATALOGUE) | suffixed | recorded | own
+    for uid in boards.UIDS:
+        for target in boards.targets(uid):
+            bare = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(?:by|on|ignoring)\s*\([^)]*\)', " ", target.expr)
+            names = set(re.findall(r"[A-Za-z_:][\w:]*(?!\s*\()\b(?!\s*\()", bare)) - {"and", "or", "bool"}
+            assert names, target.where
+            unknown = {name for name in names - known if not watchers.fullmatch(name)}
+            assert not unknown, f"{target.where}: {unknown}"
