@@ -195,7 +195,9 @@ def overrides(where: str, given: Sequence[object], *, empty_base: bool) -> list[
                 {"id": "thresholds", "value": thresholds(here, data["thresholds"], empty_base=empty_base)}
             )
         if "map" in data:
-            properties.append({"id": "mappings", "value": mappings(here, data["map"], empty=False)})
+            # An empty map is for a column of numbers: it says NO DATA for what is none, and nothing else.
+            shown = mappings(here, data["map"], empty=not data["map"])
+            properties.append({"id": "mappings", "value": shown})
         if "color" in data:
             properties.append({"id": "color", "value": color_mode(here, data["color"])})
         if "links" in data:

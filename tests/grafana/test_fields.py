@@ -176,6 +176,13 @@ def test_an_override_has_one_matcher_and_known_keys():
             fields.overrides("x", [wrong], empty_base=True)
 
 
+def test_an_empty_map_says_no_data():
+    """A column of numbers shows NO DATA in grey for what is no number."""
+    [override] = fields.overrides("x", [{"field": "PnL", "map": {}}], empty_base=True)
+    [mapping] = override["properties"][0]["value"]
+    assert mapping["options"]["result"] == {"color": fields.COLOURS["none"], "index": 0, "text": "NO DATA"}
+
+
 def test_colour_modes_are_by_series_by_value_or_a_meaning():
     """The three ways to colour a field."""
     assert fields.color_mode("x", "palette") == {"mode": "palette-classic"}
