@@ -1,0 +1,249 @@
+"""Adapter: any PromQL HTTP API → series and samples.
+
+Prometheus, VictoriaMetrics, Mimir, Thanos: with a path prefix, a tenant, a token or a password, a private
+authority.  Each request has one deadline for all of it, so a peer that drips bytes cannot hold a decision.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+import requests
+from requests.auth import AuthBase, HTTPBasicAuth
+from urllib3.exceptions import HTTPError
+
+from allocator.errors import QueryError
+from allocator.history import Grid, Sample, Series
+from allocator.queries import Query
+
+__all__ = ["PrometheusApi"]
+
+_CONNECT_SECONDS = 5.0
+_CHUNK = 1 << 16
+_LARGEST_ANSWER = 1 << 29
+_WHERE = re.compile(r"^<?\w+(?:\(host=[^)]*\)| object at 0x\w+)>?: ")
+_RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class _Metric(msgspec.Struct):
+    metric: dict[str, str]
+    values: list[tuple[float, str]] = []
+    value: tuple[float, str] | None = None
+
+
+class _Data(msgspec.Struct, rename={"kind": "resultType"}):
+    kind: str
+    result: msgspec.Raw
+
+
+class _Answer(msgspec.Struct):
+    status: str
+    data: _Data | None = None
+    error: str = ""
+    warnings: list[str] = []
+
+
+class _Bearer(AuthBase):
+    """The token in a header; as an auth object it also keeps ~/.netrc out."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class PrometheusApi:
+    """Instant and range queries against one server.
+
+    Args:
+        base_url: Address with its path prefix, without `/api/v1`.
+        token: Bearer token, or None.
+        user: With `password`, for basic authentication.
+        password: See `user`.
+        tenant: Sent as X-Scope-OrgID.
+        ca: PEM file of the authority to trust instead of the system's.
+        timeout_seconds: Longest a request may take, from the first byte sent to the last received.
+        on_warning: Called with the query's id and each warning the server gives.
+        monotonic: Clock of the deadline.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: str | None = None,
+        user: str | None = None,
+        password: str | None = None,
+        tenant: str | None = None,
+        ca: Path | None = None,
+        timeout_seconds: float = 30.0,
+        on_warning: Callable[[str, str], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = base_url.rstrip("/") + "/api/v1"
+        self._session = requests.Session()
+        self._session.headers["Accept"] = "application/json"
+        if tenant:
+            self._session.headers["X-Scope-OrgID"] = tenant
+        self._auth: AuthBase | None = None
+        if token:
+            self._auth = _Bearer(token)
+        elif user:
+            self._auth = HTTPBasicAuth(user.encode(), (password or "").encode())
+        self._verify: bool | str | None = str(ca) if ca else None
+        self._timeout_seconds = timeout_seconds
+        self._on_warning = on_warning
+        self._monotonic = monotonic
+
+    def range(self, query: Query, grid: Grid) -> list[Series]:
+        """The query's series at the grid's times.
+
+        Raises:
+            QueryError: Unreachable, too slow, refused, or an answer that is none.
+        """
+        params = {
+            "query": query.promql,
+            "start": f"{grid.start:.3f}",
+            "end": f"{grid.end:.3f}",
+            "step": f"{grid.step:.3f}",
+        }
+        data = self._get(query, "query_range", params)
+        if data.kind != "matrix":
+            raise QueryError(f"{query.id}: got a {data.kind}: want a matrix", query=query.id)
+        return [
+            Series(
+                labels=one.metric,
+                times=np.array([at for at, _ in one.values], dtype=np.float64),
+                values=np.array([float(text) for _, text in one.values], dtype=np.float64),
+            )
+            for one in self._decode(query, data.result, list[_Metric])
+        ]
+
+    def instant(self, query: Query, at: float | None = None) -> list[Sample]:
+        """The query's samples at `at`, epoch seconds; at the server's now without it.
+
+        A scalar is one sample without labels.
+
+        Raises:
+            QueryError: As for `range`.
+        """
+        params = {"query": query.promql}
+        if at is not None:
+            params["time"] = f"{at:.3f}"
+        data = self._get(query, "query", params)
+        if data.kind == "scalar":
+            return [Sample({}, float(self._decode(query, data.result, tuple[float, str])[1]))]
+        if data.kind != "vector":
+            raise QueryError(f"{query.id}: got a {data.kind}: want a vector", query=query.id)
+        found = self._decode(query, data.result, list[_Metric])
+        return [Sample(one.metric, float(one.value[1])) for one in found if one.value is not None]
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _get(self, query: Query, path: str, params: Mapping[str, str]) -> _Data:
+        try:
+            status, body = self._fetch(query, f"{self._api}/{path}", params)
+        except requests.exceptions.SSLError as error:
+            raise QueryError(
+                f"{query.id}: TLS: {_short(error)}; see PROMETHEUS_CA", query=query.id
+            ) from error
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise QueryError(
+                f"{query.id}: no answer from {self._api}: {_short(error)}", query=query.id, retryable=True
+            ) from error
+        if 300 <= status < 400:
+            raise QueryError(
+                f"{query.id}: {self._api} redirects ({status}): want the final URL in PROMETHEUS_URL",
+                query=query.id,
+            )
+        try:
+            answer = msgspec.json.decode(body, type=_Answer)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            hint = "; is PROMETHEUS_URL a PromQL API, with its path prefix?" if status in (200, 404) else ""
+            if status in (401, 403):
+                hint = "; see PROMETHEUS_TOKEN, PROMETHEUS_USER and PROMETHEUS_PASSWORD"
+            raise QueryError(
+                f"{query.id}: {self._api} answers {status} and no PromQL JSON{hint}",
+                query=query.id,
+                retryable=status in _RETRYABLE,
+            ) from error
+        if status != 200 or answer.status != "success" or answer.data is None:
+            raise QueryError(
+                f"{query.id}: {self._api} answers {status}: {answer.error or answer.status}",
+                query=query.id,
+                retryable=status in _RETRYABLE,
+            )
+        if self._on_warning is not None:
+            for warning in answer.warnings:
+                self._on_warning(query.id, warning)
+        return answer.data
+
+    def _fetch(self, query: Query, url: str, params: Mapping[str, str]) -> tuple[int, bytes]:
+        """Status and body, within the deadline and the size limit."""
+        deadline = self._monotonic() + self._timeout_seconds
+        with self._session.get(
+            url,
+            params=dict(params),
+            auth=self._auth,
+            verify=self._verify,
+            timeout=(min(_CONNECT_SECONDS, self._timeout_seconds), self._timeout_seconds),
+            stream=True,
+            allow_redirects=False,  # a redirect to another host would drop the credentials silently
+        ) as response:
+            parts: list[bytes] = []
+            size = 0
+            # read1 gives what is there; a plain read would wait for a full chunk past every deadline.
+            while part := response.raw.read1(_CHUNK, decode_content=True):
+                parts.append(part)
+                size += len(part)
+                if self._monotonic() > deadline:
+                    raise QueryError(
+                        f"{query.id}: the answer took longer than {self._timeout_seconds:g} s",
+                        query=query.id,
+                        retryable=True,
+                    )
+                if size > _LARGEST_ANSWER:
+                    raise QueryError(
+                        f"{query.id}: the answer is larger than {_LARGEST_ANSWER} bytes: narrow it with "
+                        "PNL_SELECTOR",
+                        query=query.id,
+                    )
+            return response.status_code, b"".join(parts)
+
+    def _decode(self, query: Query, raw: msgspec.Raw, shape: Any) -> Any:
+        try:
+            return msgspec.json.decode(raw, type=shape)
+        except msgspec.DecodeError as error:
+            raise QueryError(
+                f"{query.id}: result is not what its type says: {error}", query=query.id
+            ) from error
+
+
+def _short(error: BaseException) -> str:
+    """The innermost words of a chain that libraries wrap several times over."""
+    reason = getattr(error, "reason", None)
+    if isinstance(reason, BaseException):
+        return _short(reason)
+    if error.args and isinstance(error.args[0], BaseException):
+        return _short(error.args[0])
+    text = str(error) or type(error).__name__
+    return _WHERE.sub("", text)

@@ -1,0 +1,76 @@
+"""The allocator's own metrics."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+from prometheus_client.exposition import generate_latest
+
+from allocator.errors import QueryError
+from allocator.queries import QUERY_IDS
+from allocator.telemetry import RESULTS, Telemetry
+from scripts.native import find_program
+
+NAMES = [
+    "allocator_raw_share_ratio",
+    "allocator_score",
+    "allocator_score_ema",
+    "allocator_bonus",
+    "allocator_interval_seconds",
+    "allocator_turnover_last_ratio",
+    "allocator_weights_frozen",
+    "allocator_bounds_relaxed",
+    "allocator_all_negative",
+    "allocator_runs_total",
+    "allocator_run_duration_seconds",
+    "allocator_query_duration_seconds",
+    "allocator_last_run_timestamp_seconds",
+    "allocator_last_success_timestamp_seconds",
+    "allocator_turnover_ratio",
+    "allocator_queries_total",
+    "allocator_query_errors_total",
+    "allocator_build_info",
+]
+
+
+def test_every_metric_of_the_catalogue_is_there_and_no_other():
+    """Names on the page are the names of the catalogue; process_* comes with them."""
+    page = generate_latest(Telemetry(600).registry).decode()
+    types = {line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")}
+    assert {name for name in types if not name.startswith("process_")} == set(NAMES)
+    assert "process_start_time_seconds" in types
+
+
+def test_counters_are_at_zero_from_the_start():
+    """A counter that first appears at one counts nothing in `increase`."""
+    registry = Telemetry(600).registry
+    for result in RESULTS:
+        assert registry.get_sample_value("allocator_runs_total", {"result": result}) == 0
+    for query in QUERY_IDS:
+        assert registry.get_sample_value("allocator_queries_total", {"query": query}) == 0
+        assert registry.get_sample_value("allocator_query_errors_total", {"query": query}) == 0
+        assert registry.get_sample_value("allocator_query_duration_seconds_count", {"query": query}) == 0
+    for name in ("allocator_last_run_timestamp_seconds", "allocator_weights_frozen"):
+        assert registry.get_sample_value(name) == 0
+    assert registry.get_sample_value("allocator_interval_seconds") == 600
+
+
+def test_a_query_that_raises_is_counted_twice_over():
+    """As sent, and as failed."""
+    telemetry = Telemetry(600)
+    with pytest.raises(QueryError), telemetry.query("pnl"):
+        raise QueryError("no", query="pnl")
+    assert telemetry.registry.get_sample_value("allocator_queries_total", {"query": "pnl"}) == 1
+    assert telemetry.registry.get_sample_value("allocator_query_errors_total", {"query": "pnl"}) == 1
+
+
+def test_promtool_finds_nothing_to_say():
+    """The page keeps Prometheus's own conventions."""
+    assert shutil.which(find_program("promtool"))
+    page = generate_latest(Telemetry(600).registry)
+    checked = subprocess.run(
+        [find_program("promtool"), "check", "metrics"], input=page, capture_output=True, check=False
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")

@@ -1,0 +1,56 @@
+"""The exporter's weights in memory: versions, If-Match, failures on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from allocator.decision import InForce
+from allocator.errors import ConflictError, PublishError
+
+
+@dataclass
+class FakeDeck:
+    """Implements `allocator.loop.Deck`.
+
+    Attributes:
+        failures: Errors raised by the next calls, first come first served.
+        rivals: Shares that somebody else publishes between our next reads and our writes.
+    """
+
+    in_force: InForce = field(default_factory=lambda: InForce(0, {}))
+    failures: list[PublishError] = field(default_factory=list)
+    rivals: list[dict[str, float]] = field(default_factory=list)
+    published: list[dict[str, float]] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    scores: list[dict[str, float]] = field(default_factory=list)
+    reads: int = 0
+
+    def read(self) -> InForce:
+        self.reads += 1
+        self._fail()
+        return self.in_force
+
+    def publish(
+        self,
+        shares: Mapping[str, float],
+        *,
+        scores: Mapping[str, float],
+        reason: str,
+        as_of: float,
+        version: int,
+    ) -> int:
+        self._fail()
+        if self.rivals:
+            self.in_force = InForce(self.in_force.version + 1, self.rivals.pop(0))
+        if version != self.in_force.version:
+            raise ConflictError(f"version {version} is no longer in force")
+        self.in_force = InForce(version + 1, dict(shares), as_of)
+        self.published.append(dict(shares))
+        self.reasons.append(reason)
+        self.scores.append(dict(scores))
+        return version + 1
+
+    def _fail(self) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
