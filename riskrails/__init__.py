@@ -6,8 +6,9 @@ Arithmetic only.  `riskrails.deck`, `riskrails.telemetry` and `riskrails.breaker
 from riskrails.errors import DeckError, PolicyError, RiskInputError, VenueRulesError
 from riskrails.features import LiveFeatures
 from riskrails.order import Order
+from riskrails.orders import Orders
 from riskrails.policy import Policy
-from riskrails.rails import RiskRails, compute_order, default_rails
+from riskrails.rails import RiskRails, compute_order, compute_orders, default_rails
 from riskrails.state import EdgeStatistics, RiskState, StateSource
 from riskrails.tables import StrategyRow, TimeframeRow
 from riskrails.venue import VenueRules
@@ -17,6 +18,7 @@ __all__ = [
     "EdgeStatistics",
     "LiveFeatures",
     "Order",
+    "Orders",
     "Policy",
     "PolicyError",
     "RiskInputError",
@@ -28,5 +30,6 @@ __all__ = [
     "VenueRules",
     "VenueRulesError",
     "compute_order",
+    "compute_orders",
     "default_rails",
 ]

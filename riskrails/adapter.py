@@ -4,6 +4,8 @@ Pure: no clock, no random number, no IO, no change of its inputs.  A tick waits 
 plain floats, and what is rare (a refusal's sentence, an odd number type) lives in functions of its own.
 """
 
+# ruff: noqa: PLR1730, FURB136 -- min() and max() are calls, each slower than all the comparisons of a cap
+
 from __future__ import annotations
 
 import math
@@ -104,7 +106,8 @@ def size_order(
         leverage = cell.lev_max
     else:
         leverage = allowed_leverage(leverage_allowed)
-        leverage = min(leverage, cell.lev_max)
+        if leverage > cell.lev_max:
+            leverage = cell.lev_max
     positions = open_positions
     if type(positions) is not int or positions < 0:
         positions = whole_positions(positions)
@@ -245,7 +248,8 @@ def size_order(
     if venue.step is None:
         warnings.append("STEP_UNKNOWN")
     fraction = policy.r_total * share * cell.type_risk
-    fraction = min(fraction, policy.r_max)
+    if fraction > policy.r_max:
+        fraction = policy.r_max
     budget = equity * fraction * m
     edge = view.kelly.get(strat_name) if view.kelly else None
     if edge is not None and equity * edge < budget:
@@ -260,7 +264,8 @@ def size_order(
 
     # 7. Caps.
     largest = venue.max_qty * price * venue.multiplier
-    largest = min(largest, venue.max_notional)
+    if largest > venue.max_notional:
+        largest = venue.max_notional
     caps, now = caps_usd(
         policy,
         cell,
@@ -286,16 +291,18 @@ def size_order(
             reasons.extend(FULL[name] for name, usd in zip(ROOMS, excess, strict=True) if usd > 0.0)
 
     # 8. Rounding.
-    left = size
-    unit = price * venue.multiplier
-    if venue.step is None:
-        qty = size / unit
-    else:
-        qty = steps_to_number(floor_steps(size, price, venue.multiplier, venue.step), venue.step)
-        rounded = qty * unit
-        size = min(size, rounded)
-    if not reasons and (size <= 0.0 or size < venue.min_notional or qty < venue.min_qty):
-        reasons.append(FULL.get(binding or "", "BELOW_MIN_NOTIONAL"))
+    left, qty = size, 0.0
+    if not reasons:
+        unit = price * venue.multiplier
+        if venue.step is None:
+            qty = size / unit
+        else:
+            qty = steps_to_number(floor_steps(size, price, venue.multiplier, venue.step), venue.step)
+            rounded = qty * unit
+            if rounded < size:
+                size = rounded
+        if size <= 0.0 or size < venue.min_notional or qty < venue.min_qty:
+            reasons.append(FULL.get(binding or "", "BELOW_MIN_NOTIONAL"))
     stop_long, stop_short = price * (1.0 - stop), price * (1.0 + stop)
     if venue.tick is not None:
         stop_long = round_stop(stop_long, venue.tick, up=True)
@@ -353,7 +360,8 @@ def size_order(
 
     # 10. Venue leverage: the stop triggers before liquidation.
     highest = float(int(1.0 / (policy.kappa * stop + venue.maintenance_margin)))
-    highest = min(highest, leverage)
+    if highest > leverage:
+        highest = leverage
     risk_usd = size * loss
     room = dict(zip(CAPS, caps, strict=True))
     if caps[8] == math.inf:
@@ -370,7 +378,7 @@ def size_order(
             "stop_pct": stop,
             "stop_price_long": stop_long,
             "stop_price_short": stop_short,
-            "leverage": max(1.0, highest),
+            "leverage": highest if highest > 1.0 else 1.0,
             "risk_usd": risk_usd,
             "risk_pct": risk_usd / equity if equity > 0.0 else 0.0,
             "loss_per_usd": loss,

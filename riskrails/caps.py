@@ -3,6 +3,8 @@
 Pure.  A cap is the room that is left; what stands above a limit already is an excess, to be reduced.
 """
 
+# ruff: noqa: PLR1730, FURB136 -- min() and max() are calls, each slower than all the comparisons of a cap
+
 from __future__ import annotations
 
 import math
@@ -89,7 +91,8 @@ def caps_usd(
         vol_room = math.inf
     now = policy.depth_share * depth
     taken = policy.participation_now * volume
-    now = min(now, taken)
+    if taken < now:
+        now = taken
     liquidity = now
     if not cell.is_scalp:
         patient = policy.participation_twap * volume * policy.twap_minutes
@@ -97,12 +100,12 @@ def caps_usd(
             liquidity = patient
     caps = (
         risk,
-        max(0.0, heat_cap),
+        heat_cap if heat_cap > 0.0 else 0.0,
         policy.order_max * equity,
-        max(0.0, leverage_room),
-        max(0.0, total_room),
-        max(0.0, symbol_room),
-        max(0.0, vol_room),
+        leverage_room if leverage_room > 0.0 else 0.0,
+        total_room if total_room > 0.0 else 0.0,
+        symbol_room if symbol_room > 0.0 else 0.0,
+        vol_room if vol_room > 0.0 else 0.0,
         liquidity,
         venue_max,
     )

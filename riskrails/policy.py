@@ -4,6 +4,8 @@ Pure.  A constant's reason stands in docs/rails/, one page a rail; a test holds 
 fractions are fractions (0.012 = 1.2 %), `_bps` are basis points, `_usd` US dollars.
 """
 
+# ruff: noqa: PLR1730, FURB136 -- min() and max() are calls, each slower than all the comparisons of a cap
+
 from __future__ import annotations
 
 import math
@@ -192,7 +194,7 @@ def ramp(x: float, soft: float, hard: float, floor: float) -> float:
     if x >= hard:
         return floor
     y = 1.0 - (1.0 - floor) * ((x - soft) / (hard - soft))
-    return max(floor, y)
+    return y if y > floor else floor
 
 
 def regime_multiplier(regimes: Mapping[str, float], signal: object) -> float | None:
@@ -233,7 +235,8 @@ def dynamic_policy(
     """
     dd_max = policy.dd_max
     m_dd = 1.0 if drawdown <= policy.dd_soft else (dd_max - drawdown) / (dd_max - policy.dd_soft)
-    m_dd = max(m_dd, 0.0)
+    if m_dd < 0.0:
+        m_dd = 0.0
     # At an ATR of exactly 0 the order is refused by ZERO_ATR; the floor is the smaller answer meanwhile.
     m_vol = cell.vol_numerator / atr_pct if atr_pct > 0.0 else 0.0
     if m_vol > 1.0:
@@ -244,7 +247,8 @@ def dynamic_policy(
     event = 1.0 - cell.event_slope * event_heat
     velocity = ramp(velocity_abs, policy.velocity_soft, policy.velocity_hard, policy.velocity_floor)
     liquidity = policy.liq_base + (1.0 - policy.liq_base) * liq_score
-    liquidity = min(liquidity, 1.0)
+    if liquidity > 1.0:
+        liquidity = 1.0
     funding = ramp(funding_abs, policy.funding_soft, policy.funding_hard, policy.funding_floor)
     m_micro = min(spread, event, velocity, liquidity, funding)
     return (

@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from riskrails.adapter import Desk, size_order
+from riskrails.batch import size_orders
 from riskrails.errors import PolicyError, RiskInputError, VenueRulesError
 from riskrails.features import LiveFeatures
 from riskrails.order import Order
+from riskrails.orders import Orders
 from riskrails.policy import Policy
 from riskrails.state import EdgeStatistics, RiskState, StateSource, worst_of
 from riskrails.venue import VenueRules
 
-__all__ = ["RiskRails", "compute_order", "default_rails"]
+__all__ = ["RiskRails", "compute_order", "compute_orders", "default_rails"]
 
 
 class RiskRails:
@@ -173,6 +176,63 @@ class RiskRails:
             strict,
         )
 
+    def compute_orders(
+        self,
+        strat_name: Any,
+        strat_type: Any,
+        base_tf: Any,
+        leverage_allowed: Any,
+        live: Any,
+        equity_usd: Any,
+        open_risk_sum_pct: Any,
+        open_positions: Any,
+        exposure_total_usd: Any,
+        exposure_by_symbol: Mapping[str, Any],
+        regime_signal: Any,
+        *,
+        drawdown_pct: Any = None,
+        risk_share: Any = None,
+    ) -> Orders:
+        """`compute_order` over rows: each argument is a column (array, list) or one value for all rows.
+
+        Args:
+            strat_name: As in compute_order; a text or a column of texts.
+            strat_type: A text or a column of texts.
+            base_tf: A text or a column of texts.
+            leverage_allowed: One or a column.
+            live: LiveFeatures whose attributes are columns, or a sequence of LiveFeatures.
+            equity_usd: One or a column.
+            open_risk_sum_pct: One or a column.
+            open_positions: One or a column.
+            exposure_total_usd: One or a column.
+            exposure_by_symbol: Symbol → one amount or a column; a symbol not held is 0 there.
+            regime_signal: One or a column.
+            drawdown_pct: A column instead of the state's drawdown, for backtests; fractions.
+            risk_share: A column instead of the state's shares, for backtests; fractions.
+
+        Returns:
+            Orders; `orders[i]` equals what compute_order gives for row i, to the last bit, bar its messages.
+
+        Raises:
+            RiskInputError: As compute_order, for any row; E_ROWS for columns of different lengths.
+        """
+        arguments = {
+            "strat_name": strat_name,
+            "strat_type": strat_type,
+            "base_tf": base_tf,
+            "leverage_allowed": leverage_allowed,
+            "live": live,
+            "equity_usd": equity_usd,
+            "open_risk_sum_pct": open_risk_sum_pct,
+            "open_positions": open_positions,
+            "exposure_total_usd": exposure_total_usd,
+            "exposure_by_symbol": exposure_by_symbol,
+            "regime_signal": regime_signal,
+            "drawdown_pct": drawdown_pct,
+            "risk_share": risk_share,
+        }
+        return size_orders(self._desk if self._source is None else self._sourced(self._source), arguments)
+
     def _sourced(self, source: StateSource) -> Desk:
         """The desk on the more cautious of both states; rebuilt only when one of them is another object."""
         theirs, base, merged = source.snapshot(), self._desk, self._merged
@@ -198,3 +258,4 @@ def _checked_rules(venue_rules: object) -> dict[str, VenueRules]:
 default_rails = RiskRails()
 """The default instance: policy version 1, no venue rules, nothing known of the account."""
 compute_order = default_rails.compute_order
+compute_orders = default_rails.compute_orders

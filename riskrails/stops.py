@@ -3,6 +3,8 @@
 Pure.  `loss_per_usd` is plain arithmetic and serves one number and an array of them alike.
 """
 
+# ruff: noqa: PLR1730, FURB136 -- min() and max() are calls, each slower than all the comparisons of a cap
+
 from __future__ import annotations
 
 from typing import TypeVar
@@ -34,9 +36,10 @@ def stop_pct(k: float, atr_pct: float, floor: float, spread: float, spreads: flo
     0.018
     """
     stop = k * atr_pct
-    stop = max(stop, floor)
+    if stop < floor:
+        stop = floor
     wide = spreads * spread
-    return max(wide, stop)
+    return stop if stop > wide else wide
 
 
 def gap_fraction(event_heat: Number, liq_score: Number, base: float, event: float, illiquid: float) -> Number:

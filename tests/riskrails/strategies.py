@@ -23,8 +23,11 @@ def calls(draw: st.DrawFn, /, **fixed: Any) -> dict[str, Any]:
     tf = fixed.get("base_tf") or draw(st.sampled_from(list(POLICY.timeframes)))
     frame = POLICY.timeframes[tf]
     kind = draw(st.sampled_from(list(POLICY.strategies)))
+    wild = draw(st.integers(0, 3)) == 0  # three in four calls stay clear of the gates
+    equity = draw(numbers(1000.0, 1e6))
+    most = equity if wild else 0.2 * equity
     symbols = draw(
-        st.dictionaries(st.sampled_from(["BTC-USD", "ETH-USD", "SOL-USD"]), numbers(-8e4, 8e4), max_size=3)
+        st.dictionaries(st.sampled_from(["BTC-USD", "ETH-USD", "SOL-USD"]), numbers(-most, most), max_size=3)
     )
     drawn: dict[str, Any] = {
         "strat_name": draw(st.sampled_from(["momentum", "trend", "nobody"])),
@@ -33,17 +36,17 @@ def calls(draw: st.DrawFn, /, **fixed: Any) -> dict[str, Any]:
         "leverage_allowed": draw(st.sampled_from([True, False, 0, 1.5, 3])),
         "price": draw(numbers(1e-4, 1e5)),
         "atr_pct": draw(numbers(frame.atr_ref * 0.1, min(frame.atr_max, frame.atr_ref * 3))),
-        "spread_bps": draw(numbers(0.0, 1.1 * POLICY.strategies[kind].max_spread_bps)),
-        "depth10bps_usd": draw(numbers(1.0, 1e7)),
-        "vol1m_usd": draw(numbers(1.0, 1e7)),
-        "funding": draw(numbers(-0.0035, 0.0035)),
-        "event_heat": draw(numbers(0.0, 1.0)),
-        "velocity": draw(numbers(-7.0, 7.0)),
-        "liq_score": draw(numbers(0.0, 1.0)),
-        "equity_usd": draw(numbers(100.0, 1e6)),
-        "open_risk_sum_pct": draw(numbers(0.0, 0.07)),
-        "open_positions": draw(st.integers(0, 9)),
-        "exposure_total_usd": draw(numbers(0.0, 2e5)),
+        "spread_bps": draw(numbers(0.0, (1.1 if wild else 0.8) * POLICY.strategies[kind].max_spread_bps)),
+        "depth10bps_usd": draw(numbers(1.0 if wild else 1e4, 1e7)),
+        "vol1m_usd": draw(numbers(1.0 if wild else 1e4, 1e7)),
+        "funding": draw(numbers(-0.0035, 0.0035) if wild else numbers(-0.002, 0.002)),
+        "event_heat": draw(numbers(0.0, 1.0 if wild else 0.7)),
+        "velocity": draw(numbers(-7.0, 7.0) if wild else numbers(-4.0, 4.0)),
+        "liq_score": draw(numbers(0.0 if wild else 0.2, 1.0)),
+        "equity_usd": equity,
+        "open_risk_sum_pct": draw(numbers(0.0, 0.07 if wild else 0.05)),
+        "open_positions": draw(st.integers(0, 9 if wild else 7)),
+        "exposure_total_usd": draw(numbers(0.0, 3.0 * most)),
         "exposure_by_symbol": symbols,
         "regime_signal": draw(
             st.one_of(st.sampled_from(["stress", "neutral", "trend", None, "?"]), numbers(-1, 1))
@@ -72,7 +75,7 @@ def states(draw: st.DrawFn, /, **fixed: Any) -> RiskState:
     drawn: dict[str, Any] = {
         "risk_shares": {"momentum": draw(numbers(0.05, 0.55)), "trend": draw(numbers(0.05, 0.45))},
         "share_age_seconds": draw(st.sampled_from([0.0, 0.0, 1e4])),
-        "drawdown_pct": draw(numbers(0.0, 0.21)),
+        "drawdown_pct": draw(st.one_of(numbers(0.0, 0.1), numbers(0.0, 0.21))),
         "drawdown_age_seconds": 0.0,
         "breaker_age_seconds": 0.0,
     }

@@ -40,7 +40,7 @@ def test_01_size_is_finite_not_negative_and_a_multiple_of_the_step(
     rules = desk.venue_rules.get(order.symbol)
     if rules is not None and rules.step is not None:
         assert Decimal(repr(order.qty)) % rules.step.exact == 0
-        notional = order.qty * arguments["live"].price * rules.multiplier
+        notional = order.qty * (arguments["live"].price * rules.multiplier)
         assert order.size_usd == pytest.approx(notional, rel=HAIR)
         assert order.size_usd <= notional
 
