@@ -7,6 +7,7 @@ A push or a scrape does not pass through FastAPI, which would cost more than the
 from __future__ import annotations
 
 import asyncio
+import posixpath
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from exporter.http import Call, Reply, error_reply, plain_error
 from exporter.index import Index
 from exporter.openapi import describe
 from exporter.operations import Expire
-from exporter.routes import gateway
+from exporter.routes import gateway, gateway_api
 from exporter.routes.table import ROUTES, Route
 from exporter.service import Service
 from exporter.settings import Settings
@@ -101,7 +102,9 @@ class Exporter:
             raise RuntimeError(f"no {scope['type']} here: want http")
         path: bytes = scope["raw_path"]
         if path.startswith((b"/metrics/job/", b"/metrics/job@base64/")):
-            reply = await self._gateway(scope, receive, path)
+            reply = _clean_path(scope) or await self._gateway(scope, receive, path, gateway.handle)
+        elif path.startswith(b"/api/v1/") or path in (b"/", b"/-/quit"):
+            reply = _clean_path(scope) or await self._gateway(scope, receive, path, gateway_api.handle)
         else:
             route = self._hot.get(path)
             if route is None or route.method != scope["method"]:
@@ -111,14 +114,16 @@ class Exporter:
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.raw_headers()})
         await send({"type": "http.response.body", "body": reply.body})
 
-    async def _gateway(self, scope: Scope, receive: Receive, path: bytes) -> Reply:
+    async def _gateway(
+        self, scope: Scope, receive: Receive, path: bytes, handle: Callable[[Service, Call], Awaitable[Reply]]
+    ) -> Reply:
         try:
             body = await _read_body(receive, self.service.settings.max_body_bytes)
         except CallerError as error:
             self.service.telemetry.rejections.labels(reason=error.reason).inc()
             self.service.telemetry.outcomes["gateway", "rejected"].inc()
             return plain_error(error)
-        return await gateway.handle(self.service, _call(scope, path, body, {}))
+        return await handle(self.service, _call(scope, path, body, {}))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -155,6 +160,20 @@ class Exporter:
                 log.warning("expiry failed", error=str(error))
                 continue
             service.telemetry.expired.inc(gone)
+
+
+def _clean_path(scope: Scope) -> Reply | None:
+    """The redirect Go's router gives for a path with empty or dot segments; None for a clean path."""
+    path: bytes = scope["raw_path"]
+    if b"//" not in path and b"/." not in path:
+        return None
+    cleaned = posixpath.normpath(path.decode("ascii", "replace"))
+    if cleaned == path.decode("ascii", "replace").rstrip("/"):
+        return None
+    location = "/" + cleaned.lstrip("/") + ("/" if path.endswith(b"/") else "")
+    query: bytes = scope["query_string"]
+    target = location.encode() + (b"?" + query if query else b"")
+    return Reply(301, headers=[(b"location", target)])
 
 
 def _call(scope: Scope, path: bytes, body: bytes, params: dict[str, str]) -> Call:

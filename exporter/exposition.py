@@ -6,16 +6,15 @@ Pure.  Every family of every group is bytes already; a scrape joins them under o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from exporter.families import Chunk, escape_value, header, series_prefix
-from exporter.state import Group, VisibleFamily
+from exporter.families import escape_value, header, series_prefix
+from exporter.state import Group, State
 
 __all__ = [
     "OPENMETRICS",
     "TEXT",
     "OwnFamily",
-    "group_body",
     "push_times",
     "render_openmetrics",
     "render_text",
@@ -26,11 +25,6 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 OwnFamily = tuple[str, str, str, bytes]
 """(name, type, help, sample lines) of a family this service produces itself."""
-
-
-def group_body(chunks: Iterable[Chunk]) -> bytes:
-    """One group as text, as the store keeps it; gauge histograms with their type."""
-    return b"".join([part for chunk in chunks for part in (chunk.shape.header, chunk.body)])
 
 
 def push_times(groups: Iterable[Group]) -> tuple[bytes, bytes]:
@@ -44,10 +38,10 @@ def push_times(groups: Iterable[Group]) -> tuple[bytes, bytes]:
     return "".join(times).encode(), "".join(failures).encode()
 
 
-def render_text(visible: Mapping[str, VisibleFamily], own: Iterable[OwnFamily]) -> bytes:
+def render_text(state: State, own: Iterable[OwnFamily]) -> bytes:
     """The page in text 0.0.4."""
     parts: list[bytes] = []
-    for name, kind, help_text, bodies in _merged(visible, own):
+    for name, kind, help_text, bodies in _merged(state, own):
         if kind != "gaugehistogram":  # unknown to the format: its lines stand as untyped samples
             parts.append(header(name, kind, help_text))
         parts.extend(bodies)
@@ -57,9 +51,9 @@ def render_text(visible: Mapping[str, VisibleFamily], own: Iterable[OwnFamily]) 
 _WHOLE_BOUND = re.compile(rb'((?:le|quantile)="-?[0-9]+)("\})')
 
 
-def render_openmetrics(visible: Mapping[str, VisibleFamily], own: Iterable[OwnFamily]) -> bytes:
+def render_openmetrics(state: State, own: Iterable[OwnFamily]) -> bytes:
     """The page in OpenMetrics 1.0."""
-    families = list(_merged(visible, own))
+    families = list(_merged(state, own))
     names = {name for name, *_ in families}
     parts: list[bytes] = []
     for name, kind, help_text, bodies in families:
@@ -81,17 +75,15 @@ def render_openmetrics(visible: Mapping[str, VisibleFamily], own: Iterable[OwnFa
     return b"".join(parts)
 
 
-def _merged(
-    visible: Mapping[str, VisibleFamily], own: Iterable[OwnFamily]
-) -> Iterable[tuple[str, str, str | None, list[bytes]]]:
+def _merged(state: State, own: Iterable[OwnFamily]) -> Iterable[tuple[str, str, str | None, list[bytes]]]:
     ours = {name: (kind, help_text, body) for name, kind, help_text, body in own}
-    for name in sorted(visible.keys() | ours.keys()):
+    for name in sorted(state.visible.keys() | ours.keys()):
         bodies: list[bytes] = []
         kind, help_text = "untyped", None
-        family = visible.get(name)
+        family = state.visible.get(name)
         if family is not None:
             kind, help_text = family.kind, family.help
-            bodies.extend([chunk.body for chunk in family.chunks.values()])
+            bodies = state.bodies(name)
         if name in ours:
             kind, help_text, body = ours[name]
             bodies.append(body)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from exporter.errors import Inconsistent
 
@@ -23,12 +24,16 @@ __all__ = [
     "FamilyShape",
     "Metric",
     "Parsed",
+    "check_family",
+    "compact_picks",
     "compile_family",
     "escape_help",
     "escape_value",
     "fill",
     "go_float",
+    "group_text",
     "header",
+    "pick",
 ]
 
 CONSTANT_ZERO = -1
@@ -79,7 +84,7 @@ class Parsed:
     values: list[bytes]
     counts: tuple[int, ...] = ()
     has_timestamps: bool = False
-    native: dict[str, bytes] = field(default_factory=dict)
+    native: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,11 +104,6 @@ class FamilyShape:
     picks: slice | tuple[int, ...]
     keys: tuple[bytes, ...]
 
-    @property
-    def header(self) -> bytes:
-        """Its HELP and TYPE lines."""
-        return header(self.name, self.kind, self.help)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
@@ -111,12 +111,14 @@ class Chunk:
 
     Attributes:
         body: The sample lines, each with its line feed.
-        native: The protobuf message, for families with more than text can say.
+        native: The length-delimited protobuf message, for families with more than text can say.
+        pushed_at: When a POST brought it; None is when its whole group was pushed.
     """
 
     shape: FamilyShape
     body: bytes
     native: bytes | None = None
+    pushed_at: float | None = None
 
 
 def escape_value(text: str) -> str:
@@ -179,6 +181,39 @@ def series_prefix(name: str, labels: Iterable[tuple[str, str]]) -> bytes:
     return f"{name}{{{','.join(pairs)}}} ".encode()
 
 
+MAX_NAME = 1024
+MAX_LABEL_VALUE = 64 * 1024
+"""Bytes of one name and of one label value (JC): beyond them lies a mistake, not a label."""
+
+
+def check_family(family: Family, *, utf8_names: bool = False) -> None:
+    """Refuse names and labels that would spoil the page for everybody.
+
+    The text parser lets no such name through; protobuf can bring anything.
+
+    Raises:
+        Inconsistent: A name is empty, too long, reserved or of another alphabet; a value is too long.
+    """
+    _check_name("metric", family.name, family.name, _LEGACY_NAME, utf8_names=utf8_names)
+    for metric in family.metrics:
+        for name, value in metric.labels:
+            _check_name("label", name, family.name, _LEGACY_LABEL, utf8_names=utf8_names)
+            if name.startswith("__"):
+                raise Inconsistent(f'metric "{family.name}" has the reserved label name "{name}"')
+            if len(value) > MAX_LABEL_VALUE:
+                raise Inconsistent(
+                    f'the label "{name}" of "{family.name}" has {len(value)} characters: '
+                    f"want at most {MAX_LABEL_VALUE}"
+                )
+
+
+def _check_name(what: str, name: str, family: str, alphabet: re.Pattern[str], *, utf8_names: bool) -> None:
+    if not name or not (utf8_names or alphabet.match(name)):
+        raise Inconsistent(f'invalid {what} name "{name}" in the family "{family}"')
+    if len(name) > MAX_NAME:
+        raise Inconsistent(f"a {what} name has {len(name)} characters: want at most {MAX_NAME}")
+
+
 def compile_family(family: Family, grouping: Sequence[tuple[str, str]]) -> FamilyShape:
     """Merge the grouping labels in and make the lines ready.
 
@@ -217,7 +252,7 @@ def compile_family(family: Family, grouping: Sequence[tuple[str, str]]) -> Famil
             f'collected metric "{name}" {twice.decode().strip()} was collected before '
             "with the same name and label values"
         )
-    return FamilyShape(name, kind, family.help, tuple(prefixes), _compact(picks), tuple(keys))
+    return FamilyShape(name, kind, family.help, tuple(prefixes), compact_picks(picks), tuple(keys))
 
 
 def _append_points(
@@ -249,19 +284,31 @@ def _append_points(
     picks.append(metric.count)
 
 
-def _compact(picks: list[int]) -> slice | tuple[int, ...]:
+def compact_picks(picks: list[int]) -> slice | tuple[int, ...]:
+    """Slots as a slice, if they follow each other."""
     if picks and picks[0] >= 0 and picks == list(range(picks[0], picks[0] + len(picks))):
         return slice(picks[0], picks[0] + len(picks))
     return tuple(picks)
 
 
+def pick(picks: slice | tuple[int, ...], values: list[bytes]) -> list[bytes]:
+    """The numbers of these slots."""
+    if isinstance(picks, slice):
+        return values[picks]
+    return [values[slot] if slot >= 0 else b"0" for slot in picks]
+
+
+def group_text(chunks: Iterable[Chunk]) -> bytes:
+    """Families with their HELP and TYPE lines."""
+    parts: list[bytes] = []
+    for chunk in chunks:
+        parts += (header(chunk.shape.name, chunk.shape.kind, chunk.shape.help), chunk.body)
+    return b"".join(parts)
+
+
 def fill(shape: FamilyShape, values: list[bytes]) -> bytes:
     """The sample lines of a shape with these numbers."""
-    picks = shape.picks
-    if isinstance(picks, slice):
-        numbers = values[picks]
-    else:
-        numbers = [values[slot] if slot >= 0 else b"0" for slot in picks]
+    numbers = pick(shape.picks, values)
     lines: list[bytes] = [b"\n"] * (3 * len(numbers))
     lines[0::3] = shape.prefixes
     lines[1::3] = numbers

@@ -12,8 +12,9 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 
-from exporter.families import Chunk, FamilyShape, Parsed, fill
+from exporter.families import Chunk, FamilyShape, Parsed, compact_picks, fill, header, pick
 
 __all__ = ["Layout", "LayoutMemo"]
 
@@ -23,34 +24,65 @@ _PLAIN = re.compile(rb"(?:-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?\n)*\Z")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """Shapes of the families of a body by name, and the slots that must be whole numbers."""
+    """The families of a body without their numbers.
+
+    Attributes:
+        shapes: By name, in the body's order.
+        counts: Slots that must be whole numbers.
+        series: Number of sample lines.
+        template: header, prefix, room for the number and a line feed for each line, the header empty but for
+            the first of a family.
+        picks: Per line the slot of its number.
+    """
 
     shapes: Mapping[str, FamilyShape]
     counts: tuple[int, ...]
     series: int
+    template: tuple[bytes, ...]
+    picks: slice | tuple[int, ...]
+
+    @classmethod
+    def of(cls, parsed: Parsed, shapes: Mapping[str, FamilyShape]) -> Layout:
+        """The layout of a parsed body whose families have these shapes."""
+        template: list[bytes] = []
+        picks: list[int] = []
+        for shape in shapes.values():
+            head = header(shape.name, shape.kind, shape.help)
+            for prefix in shape.prefixes:
+                template += (head, prefix, b"", b"\n")
+                head = b""
+            picks += (
+                range(shape.picks.start, shape.picks.stop) if isinstance(shape.picks, slice) else shape.picks
+            )
+        return cls(shapes, parsed.counts, len(picks), tuple(template), compact_picks(picks))
+
+    def text(self, values: list[bytes]) -> bytes:
+        """All families with these numbers, with their HELP and TYPE lines."""
+        lines = list(self.template)
+        lines[2::4] = pick(self.picks, values)
+        return b"".join(lines)
 
     def fill(self, values: list[bytes]) -> dict[str, Chunk]:
-        """The families with these numbers."""
+        """Each family with these numbers."""
         return {name: Chunk(shape, fill(shape, values)) for name, shape in self.shapes.items()}
 
 
 class LayoutMemo:
-    """Layouts by group and by body without its numbers, the least recently used forgotten first.
+    """Layouts by group and by body without its numbers, the oldest forgotten first.
 
     Args:
-        capacity: Bytes of remembered bodies.
+        capacity: How many are kept.
     """
 
-    def __init__(self, capacity: int = 64 * 2**20) -> None:
+    def __init__(self, capacity: int = 50_000) -> None:
         self._capacity = capacity
-        self._size = 0
-        self._known: OrderedDict[tuple[str, bytes], Layout] = OrderedDict()
+        self._known: OrderedDict[bytes, Layout] = OrderedDict()
 
     def recall(self, group: str, body: bytes) -> tuple[Layout, list[bytes]] | None:
         """The layout of a body of this group and its numbers, if every number is a plain decimal."""
         pieces = _CUT.split(body)
+        layout = self._known.get(_key(group, pieces))
         numbers = pieces[2::3]
-        layout = self._known.get((group, _head(pieces)))
         if layout is None or not _PLAIN.match(b"\n".join(numbers) + b"\n"):
             return None
         for slot in layout.counts:
@@ -58,22 +90,17 @@ class LayoutMemo:
                 return None
         return layout, numbers
 
-    def remember(self, group: str, body: bytes, parsed: Parsed, shapes: Mapping[str, FamilyShape]) -> Layout:
-        """Keep the layout of a body that was parsed; it is returned, kept or not."""
-        layout = Layout(shapes, parsed.counts, sum(len(shape.prefixes) for shape in shapes.values()))
+    def remember(self, group: str, body: bytes, parsed: Parsed, layout: Layout) -> None:
+        """Keep the layout of a body that was parsed, if its numbers can be told apart without parsing."""
         pieces = _CUT.split(body)
         if pieces[2::3] != parsed.values or not body.endswith(b"\n"):
-            return layout
-        head = _head(pieces)
-        key = (group, head)
-        if key not in self._known and len(head) <= self._capacity // 8:
-            self._known[key] = layout
-            self._size += len(head)
-            while self._size > self._capacity:
-                self._size -= len(self._known.popitem(last=False)[0][1])
-        return layout
+            return
+        self._known[_key(group, pieces)] = layout
+        if len(self._known) > self._capacity:
+            self._known.popitem(last=False)
 
 
-def _head(pieces: list[bytes]) -> bytes:
-    # The separator cannot be in a body that parsed: it is no UTF-8.
-    return b"\xff".join(pieces[0::3]) + b"\xfe" + b"\xff".join(pieces[1::3])
+def _key(group: str, pieces: list[bytes]) -> bytes:
+    # 0xff and 0xfe cannot be in a body that parsed: they are no UTF-8.
+    parts = (group.encode(), b"\xfe", b"\xff".join(pieces[0::3]), b"\xfe", b"\xff".join(pieces[1::3]))
+    return blake2b(b"".join(parts), digest_size=16).digest()

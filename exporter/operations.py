@@ -108,7 +108,7 @@ class PushGroup(_NoTrades):
             _check_room(draft, old, sum(len(s.prefixes) for s in new_shapes.values()), self.series_limit)
             draft.state.index.replace(self.key.id, old_shapes, new_shapes)
             if not whole and old is not None:
-                chunks = {**old.chunks, **self._chunks(layout)}
+                chunks = {**old.chunks, **self._chunks(layout, draft.now)}
                 return Group(
                     self.key, chunks, push_time=draft.now, failure_time=failure_time, ttl_seconds=ttl
                 )
@@ -122,10 +122,10 @@ class PushGroup(_NoTrades):
             ttl_seconds=ttl,
         )
 
-    def _chunks(self, layout: Layout) -> dict[str, Chunk]:
+    def _chunks(self, layout: Layout, pushed_at: float | None = None) -> dict[str, Chunk]:
         native = self.native or {}
         return {
-            name: Chunk(shape, fill(shape, self.values), native.get(name))
+            name: Chunk(shape, fill(shape, self.values), native.get(name), pushed_at)
             for name, shape in layout.shapes.items()
         }
 

@@ -54,6 +54,7 @@ class Settings(BaseModel):
     log_format: Literal["console", "json"] = "console"
     alert_breakers: str = ""
     accept_crlf: Flag = False
+    utf8_names: Flag = False
 
     @property
     def loopback(self) -> bool:

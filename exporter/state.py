@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from exporter.families import Chunk, FamilyShape
+from exporter.families import Chunk, FamilyShape, group_text
 from exporter.grouping import GroupKey
 from exporter.index import Index
 from exporter.layout import Layout
@@ -75,11 +75,22 @@ class Group:
     def chunks(self) -> Mapping[str, Chunk]:
         """Its families by name, ready for a scrape."""
         if self._chunks is None:
-            if self.layout is None or self._values is None:
-                return {}
-            self._chunks = self.layout.fill(self._values)
-            self._values = None
+            self._chunks = self.layout.fill(self._values) if self.layout and self._values is not None else {}
         return self._chunks
+
+    @property
+    def text(self) -> bytes:
+        """All of it as text with HELP and TYPE lines, as the store keeps it."""
+        if self.layout is not None and self._values is not None:
+            return self.layout.text(self._values)
+        return group_text(self.chunks.values())
+
+    @property
+    def native(self) -> bytes | None:
+        """Its families that text cannot hold, as length-delimited protobuf."""
+        if self._chunks is None:
+            return None
+        return b"".join([chunk.native for chunk in self._chunks.values() if chunk.native]) or None
 
     @property
     def shapes(self) -> Mapping[str, FamilyShape]:
@@ -92,8 +103,9 @@ class Group:
         """The same group after a push was refused."""
         return Group(
             self.key,
-            self.chunks,
+            self._chunks,
             layout=self.layout,
+            values=self._values,
             push_time=self.push_time,
             failure_time=failure_time,
             ttl_seconds=self.ttl_seconds,
@@ -102,19 +114,38 @@ class Group:
 
 
 class VisibleFamily:
-    """One family over all groups, as a scrape shows it."""
+    """One family over all groups: which groups have it, and what its header says.
 
-    __slots__ = ("chunks", "helps", "kind")
+    Attributes:
+        shapes: By group id.
+    """
+
+    __slots__ = ("_helps", "kind", "shapes")
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.chunks: dict[str, Chunk] = {}
-        self.helps: dict[str, int] = {}
+        self.shapes: dict[str, FamilyShape] = {}
+        self._helps: dict[str, int] = {}
 
     @property
     def help(self) -> str | None:
         """The help text; groups may differ, the least in the alphabet is shown, lest it flap."""
-        return min(self.helps) if self.helps else None
+        return min(self._helps) if self._helps else None
+
+    def add(self, group_id: str, shape: FamilyShape) -> None:
+        """A group has the family now."""
+        self.kind = shape.kind
+        self.shapes[group_id] = shape
+        if shape.help is not None:
+            self._helps[shape.help] = self._helps.get(shape.help, 0) + 1
+
+    def drop(self, group_id: str) -> None:
+        """A group has it no longer."""
+        shape = self.shapes.pop(group_id)
+        if shape.help is not None:
+            self._helps[shape.help] -= 1
+            if not self._helps[shape.help]:
+                del self._helps[shape.help]
 
 
 @dataclass(slots=True)
@@ -151,39 +182,31 @@ class State:
     def put_group(self, group_id: str, group: Group | None) -> None:
         """Show a group as it now is, or no longer."""
         old = self.groups.get(group_id)
-        old_chunks = old.chunks if old else {}
-        new_chunks = group.chunks if group else {}
-        for name, chunk in old_chunks.items():
-            kept = new_chunks.get(name)
-            if kept is None or kept.shape is not chunk.shape:
-                self._hide(name, group_id, chunk)
-        for name, chunk in new_chunks.items():
-            if old_chunks.get(name) is not chunk:
-                self._show(name, group_id, chunk)
+        old_shapes = old.shapes if old else {}
+        new_shapes = group.shapes if group else {}
+        if old_shapes is not new_shapes:
+            for name, shape in old_shapes.items():
+                if new_shapes.get(name) is not shape:
+                    self._hide(name, group_id)
+            for name, shape in new_shapes.items():
+                if old_shapes.get(name) is not shape:
+                    self.visible.setdefault(name, VisibleFamily(shape.kind)).add(group_id, shape)
         self.series += (group.series if group else 0) - (old.series if old else 0)
         if group is None:
             self.groups.pop(group_id, None)
         else:
             self.groups[group_id] = group
 
-    def _hide(self, name: str, group_id: str, chunk: Chunk) -> None:
+    def _hide(self, name: str, group_id: str) -> None:
         family = self.visible[name]
-        del family.chunks[group_id]
-        if chunk.shape.help is not None:
-            family.helps[chunk.shape.help] -= 1
-            if not family.helps[chunk.shape.help]:
-                del family.helps[chunk.shape.help]
-        if not family.chunks:
+        family.drop(group_id)
+        if not family.shapes:
             del self.visible[name]
 
-    def _show(self, name: str, group_id: str, chunk: Chunk) -> None:
-        family = self.visible.get(name)
-        if family is None:
-            family = self.visible[name] = VisibleFamily(chunk.shape.kind)
-        if group_id not in family.chunks and chunk.shape.help is not None:
-            family.helps[chunk.shape.help] = family.helps.get(chunk.shape.help, 0) + 1
-        family.kind = chunk.shape.kind
-        family.chunks[group_id] = chunk
+    def bodies(self, name: str) -> list[bytes]:
+        """The sample lines of a family, group by group."""
+        groups = self.groups
+        return [groups[group_id].chunks[name].body for group_id in self.visible[name].shapes]
 
 
 class Draft:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary
 from prometheus_client.metrics_core import Metric as ClientMetric
 
 from exporter.catalogue import CATALOGUE
@@ -38,6 +38,15 @@ class Telemetry:
         self.series = self._gauge("exporter_series")
         self.series_limit = self._gauge("exporter_series_limit")
         self._gauge("exporter_build_info").labels(version=version, revision=revision).set(1)
+        self._gauge("pushgateway_build_info").labels(version=version, revision=revision).set(1)
+        self.requests = self._counter("pushgateway_http_requests_total")
+        self.http_seconds = self._summary("pushgateway_http_push_duration_seconds")
+        self.http_bytes = self._summary("pushgateway_http_push_size_bytes")
+        self._by_answer: dict[tuple[str, int, str], Counter] = {}
+        self.by_method = {
+            method: (self.http_seconds.labels(method=method), self.http_bytes.labels(method=method))
+            for method in ("put", "post")
+        }
         self.outcomes = {
             (api, outcome): self.pushes.labels(api=api, outcome=outcome)
             for api in ("gateway", "deck")
@@ -51,6 +60,18 @@ class Telemetry:
 
     def _gauge(self, name: str) -> Gauge:
         return Gauge(name, CATALOGUE[name].help, CATALOGUE[name].labels, registry=self.registry)
+
+    def _summary(self, name: str) -> Summary:
+        return Summary(name, CATALOGUE[name].help, CATALOGUE[name].labels, registry=self.registry)
+
+    def answered(self, handler: str, status: int, method: str) -> None:
+        """Count an answer as a Pushgateway does."""
+        key = (handler, status, method)
+        counter = self._by_answer.get(key)
+        if counter is None:
+            counter = self.requests.labels(handler=handler, code=str(status), method=method.lower())
+            self._by_answer[key] = counter
+        counter.inc()
 
     def _histogram(self, name: str) -> Histogram:
         return Histogram(

@@ -15,11 +15,10 @@ import msgspec
 import structlog
 
 from exporter.errors import CallerError, CommitFailed, StoreError
-from exporter.exposition import group_body
-from exporter.families import FamilyShape, compile_family
+from exporter.families import Chunk, FamilyShape, compile_family, fill
 from exporter.grouping import GroupKey, group_key
-from exporter.layout import Layout
 from exporter.operations import Operation
+from exporter.protobuf import read_delimited, write_delimited
 from exporter.records import Trade
 from exporter.state import Draft, Group, State
 from exporter.store import Batch, GroupRow, Snapshot, Store, TradeKey
@@ -202,11 +201,10 @@ def as_batch(draft: Draft) -> Batch:
 
 def group_row(group: Group) -> GroupRow:
     """A group as the store keeps it."""
-    native = b"".join(chunk.native for chunk in group.chunks.values() if chunk.native is not None)
     return GroupRow(
         group.key.id,
-        group_body(group.chunks.values()),
-        native or None,
+        group.text,
+        group.native,
         group.push_time,
         group.failure_time,
         group.ttl_seconds,
@@ -218,10 +216,10 @@ def group_of_row(row: GroupRow) -> Group:
     key = key_of_id(row.id)
     parsed = parse_text(row.body, utf8_names=True)
     shapes: dict[str, FamilyShape] = {f.name: compile_family(f, key.labels) for f in parsed.families}
-    layout = Layout(shapes, parsed.counts, sum(len(s.prefixes) for s in shapes.values()))
+    native = {m.name: write_delimited([m]) for m in read_delimited(row.native or b"")}
     return Group(
         key,
-        layout.fill(parsed.values),
+        {name: Chunk(shape, fill(shape, parsed.values), native.get(name)) for name, shape in shapes.items()},
         push_time=row.push_time,
         failure_time=row.failure_time,
         ttl_seconds=row.ttl_seconds,

@@ -2,124 +2,155 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+
 from exporter.catalogue import is_reserved
+from exporter.encoding import decode_body
 from exporter.errors import CallerError, ExporterError, Inconsistent, Invalid, TooLarge, WrongMethod
-from exporter.families import FamilyShape, Parsed, compile_family
+from exporter.families import FamilyShape, Parsed, check_family, compile_family
 from exporter.grouping import GroupKey, group_key, parse_labels
 from exporter.http import Call, Reply, plain_error
 from exporter.layout import Layout
 from exporter.operations import DeleteGroup, PushGroup
+from exporter.protobuf import is_protobuf, native_with_labels, parse_protobuf
 from exporter.service import Service
 from exporter.textformat import parse_text
 
 __all__ = ["handle"]
 
 ALLOWED = "DELETE, OPTIONS, POST, PUT"
+INVALID = "pushed metrics are invalid or inconsistent with existing metrics"
 _PREFIX = len(b"/metrics/")
+_NO_NATIVE: Mapping[str, bytes] = {}
 
 
 async def handle(service: Service, call: Call) -> Reply:
     """Answer a request on a push URL."""
-    method = call.method
-    if method not in ("PUT", "POST", "DELETE"):
-        if method == "OPTIONS":
+    if call.method == "DELETE":
+        reply = await _delete(service, call)
+        service.telemetry.answered("delete", reply.status, "delete")
+        return reply
+    if call.method not in ("PUT", "POST"):
+        if call.method == "OPTIONS":
             return Reply(200, headers=[(b"allow", ALLOWED.encode())])
         return plain_error(WrongMethod("Method Not Allowed", ALLOWED))
     start = service.clock()
-    outcomes = service.telemetry.outcomes
+    telemetry = service.telemetry
     try:
-        key = _key(service, call.path)
-        if method == "DELETE":
-            service.auth.check(call.headers.get(b"authorization"), "push")
-            await service.writer.submit(DeleteGroup(key))
-            return Reply(202)
         service.auth.check(call.headers.get(b"authorization"), "push")
-        samples = await service.writer.submit(_read_push(service, call, key))
+        samples = await service.writer.submit(read_push(service, call))
     except CallerError as error:
-        if method != "DELETE":
-            outcomes["gateway", "rejected"].inc()
-        service.telemetry.rejections.labels(reason=error.reason).inc()
+        telemetry.outcomes["gateway", "rejected"].inc()
+        telemetry.rejections.labels(reason=error.reason).inc()
         if isinstance(error, Inconsistent):
             error = Inconsistent(f"{INVALID}: {error.detail}")
+        reply = plain_error(error)
+    except ExporterError as error:
+        telemetry.outcomes["gateway", "error"].inc()
+        reply = plain_error(error)
+    else:
+        telemetry.outcomes["gateway", "accepted"].inc()
+        telemetry.samples.inc(samples)
+        reply = Reply(200)
+    seconds = service.clock() - start
+    telemetry.push_seconds.observe(seconds)
+    telemetry.answered("push", reply.status, call.method)
+    by_seconds, by_bytes = telemetry.by_method[call.method.lower()]
+    by_seconds.observe(seconds)
+    by_bytes.observe(len(call.body))
+    return reply
+
+
+async def _delete(service: Service, call: Call) -> Reply:
+    try:
+        service.auth.check(call.headers.get(b"authorization"), "push")
+        await service.writer.submit(DeleteGroup(_key(call.path, service.settings.utf8_names)))
+    except CallerError as error:
+        service.telemetry.rejections.labels(reason=error.reason).inc()
         return plain_error(error)
     except ExporterError as error:
-        outcomes["gateway", "error"].inc()
         return plain_error(error)
-    outcomes["gateway", "accepted"].inc()
-    service.telemetry.samples.inc(samples)
-    service.telemetry.push_seconds.observe(service.clock() - start)
-    return Reply(200)
+    return Reply(202)
 
 
-_keys: dict[bytes, GroupKey] = {}
-_MAX_KEYS = 50_000
+@lru_cache(maxsize=50_000)
+def _key(path: bytes, utf8_names: bool) -> GroupKey:
+    return group_key(parse_labels(path[_PREFIX:], utf8_names=utf8_names))
 
 
-def _key(service: Service, path: bytes) -> GroupKey:
-    del service
-    key = _keys.get(path)
-    if key is None:
-        key = group_key(parse_labels(path[_PREFIX:]))
-        if len(_keys) >= _MAX_KEYS:
-            _keys.clear()
-        _keys[path] = key
-    return key
+def read_push(service: Service, call: Call) -> PushGroup:
+    """The operation a push asks for.
 
-
-def _read_push(service: Service, call: Call, key: GroupKey) -> PushGroup:
+    Raises:
+        CallerError: It cannot be read; what can be read but not be taken comes as the operation's refusal.
+    """
     settings = service.settings
-    recalled = service.memo.recall(key.id, call.body)
+    key = _key(call.path, settings.utf8_names)
+    encoding = call.headers.get(b"content-encoding")
+    body = call.body if encoding is None else decode_body(call.body, encoding, settings.max_body_bytes)
+    binary = is_protobuf(call.headers.get(b"content-type"))
+    recalled = None if binary else service.memo.recall(key.id, body)
     refusal: Inconsistent | None = None
     layout: Layout | None = None
     values: list[bytes] = []
+    native = _NO_NATIVE
     if recalled is not None:
         layout, values = recalled
     else:
-        parsed = parse_text(call.body, accept_crlf=settings.accept_crlf)
+        if binary:
+            parsed = parse_protobuf(body)
+        else:
+            parsed = parse_text(body, accept_crlf=settings.accept_crlf, utf8_names=settings.utf8_names)
         try:
-            layout = _layout(service, call.body, parsed, key)
-            values = parsed.values
+            shapes = _shapes(parsed, key, settings.max_series_per_push, settings.utf8_names)
+            native = {
+                name: native_with_labels(message, key.labels) for name, message in parsed.native.items()
+            }
         except Inconsistent as error:
             refusal = error
+        else:
+            values = parsed.values
+            layout = Layout.of(parsed, shapes)
+            if not binary:
+                service.memo.remember(key.id, body, parsed, layout)
     return PushGroup(
         key=key,
         layout=layout,
         values=values,
         replace=call.method == "PUT",
-        ttl_seconds=_ttl(call),
+        ttl_seconds=_ttl(call.headers.get(b"x-group-ttl")),
         series_limit=settings.max_series,
+        native=native,
         refusal=refusal,
     )
 
 
-def _layout(service: Service, body: bytes, parsed: Parsed, key: GroupKey) -> Layout:
-    limit = service.settings.max_series_per_push
-    shapes: dict[str, FamilyShape] = {}
+def _shapes(parsed: Parsed, key: GroupKey, limit: int, utf8_names: bool) -> dict[str, FamilyShape]:
     if parsed.has_timestamps:
         raise Inconsistent("pushed metrics must not have timestamps")
+    shapes: dict[str, FamilyShape] = {}
     series = 0
     for family in parsed.families:
         why = is_reserved(family.name)
         if why is not None:
             raise Inconsistent(f'the name "{family.name}" {why}')
+        check_family(family, utf8_names=utf8_names)
         shapes[family.name] = shape = compile_family(family, key.labels)
         series += len(shape.prefixes)
         if series > limit:
             raise TooLarge(f"more than {limit} series in one push: DECK_MAX_SERIES_PER_PUSH is {limit}")
-    return service.memo.remember(key.id, body, parsed, shapes)
+    return shapes
 
 
-INVALID = "pushed metrics are invalid or inconsistent with existing metrics"
-
-
-def _ttl(call: Call) -> float | None:
-    text = call.headers.get(b"x-group-ttl")
-    if text is None:
+def _ttl(header: bytes | None) -> float | None:
+    if header is None:
         return None
+    text = header.decode("latin-1")
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < 1e9:
-        raise Invalid(f"X-Group-TTL is {text.decode('latin-1')!r}: want seconds, 0 for never", "X-Group-TTL")
+        raise Invalid(f"X-Group-TTL is {text!r}: want seconds, 0 for never", "X-Group-TTL")
     return seconds

@@ -37,7 +37,7 @@ async def get_metrics(service: Service, call: Call) -> Reply:
     start = service.clock()
     openmetrics = b"application/openmetrics-text" in call.headers.get(b"accept", b"")
     render = render_openmetrics if openmetrics else render_text
-    body = render(service.state.visible, own_families(service))
+    body = render(service.state, own_families(service))
     reply = Reply(200, body, OPENMETRICS if openmetrics else TEXT)
     if b"gzip" in call.headers.get(b"accept-encoding", b""):
         reply.body = await service.read(lambda: gzip.compress(body, 1))
