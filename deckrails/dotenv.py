@@ -38,6 +38,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "DECK_LOG_FORMAT",
         "DECK_ALERT_BREAKERS",
         "DECK_ACCEPT_CRLF",
+        "DECK_UTF8_NAMES",
     ),
     "allocator": (
         "DECK_URL",

@@ -165,6 +165,8 @@ class Exporter:
 def _clean_path(scope: Scope) -> Reply | None:
     """The redirect Go's router gives for a path with empty or dot segments; None for a clean path."""
     path: bytes = scope["raw_path"]
+    if path == b"/metrics/job/":
+        return Reply(307, headers=[(b"location", b"/metrics/job")])
     if b"//" not in path and b"/." not in path:
         return None
     cleaned = posixpath.normpath(path.decode("ascii", "replace"))
@@ -245,7 +247,10 @@ def _describe_and_route(service: Service) -> FastAPI:
     async def refuse(request: Request, error: Exception) -> Response:
         found: CallerError = NotFound(f"no {request.method} {request.url.path} here; /docs lists the routes")
         if isinstance(error, HTTPException) and error.status_code == 405:
-            allow = ", ".join(sorted({r.method for r in ROUTES if _same_path(r.path, request.url.path)}))
+            methods = {r.method for r in ROUTES if _same_path(r.path, request.url.path)}
+            allow = ", ".join(sorted({*methods, "OPTIONS"}))
+            if request.method == "OPTIONS":
+                return _response(Reply(200, headers=[(b"allow", allow.encode())]))
             found = WrongMethod(f"{request.method} is not for {request.url.path}: want {allow}", allow)
         return _response(error_reply(found))
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from exporter.catalogue import CATALOGUE, ENGINE_JOB, FIELD_METRICS, STRATEGY_METRICS
-from exporter.families import Family, Metric, Parsed, escape_value, go_float
+from exporter.families import Family, Metric, Parsed, escape_value
+from exporter.golang import go_float
 from exporter.messages import MetricsIn, epoch_seconds
 from exporter.records import PNL_BUCKETS, RESULTS, SIDES, SOURCES, BreakerDoc, EngineDoc, Totals, WeightsDoc
 

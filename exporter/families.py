@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from exporter.errors import Inconsistent
+from exporter.golang import go_float
 
 __all__ = [
     "CONSTANT_ZERO",
@@ -30,7 +31,6 @@ __all__ = [
     "escape_help",
     "escape_value",
     "fill",
-    "go_float",
     "group_text",
     "header",
     "pick",
@@ -129,32 +129,6 @@ def escape_value(text: str) -> str:
 def escape_help(text: str) -> str:
     """A help text as text 0.0.4 writes it."""
     return text.replace("\\", r"\\").replace("\n", r"\n")
-
-
-def go_float(value: float, exponent_from: int = 6) -> str:
-    """The shortest text of a float as Go's 'g' writes it: exponent from 10^6 in expositions, 10^21 in JSON.
-
-    >>> go_float(1.0), go_float(0.5), go_float(1e6), go_float(1e6, 21), go_float(float("inf"))
-    ('1', '0.5', '1e+06', '1000000', '+Inf')
-    """
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    if value == 0:
-        return "-0" if math.copysign(1.0, value) < 0 else "0"
-    digits = _digits(abs(value))
-    exponent = int(f"{abs(value):.{len(digits) - 1}e}".partition("e")[2])
-    sign = "-" if value < 0 else ""
-    if exponent < -4 or exponent >= exponent_from:
-        mantissa = digits[0] + ("." + digits[1:] if len(digits) > 1 else "")
-        return f"{sign}{mantissa}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
-    return sign + f"{abs(value):.{max(len(digits) - 1 - exponent, 0)}f}"
-
-
-def _digits(value: float) -> str:
-    """The significant digits of the shortest text that reads back as `value`."""
-    return repr(value).partition("e")[0].replace(".", "").strip("0") or "0"
 
 
 @lru_cache(maxsize=20_000)

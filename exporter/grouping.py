@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from exporter.errors import Malformed
+from exporter.golang import go_quote
 
 __all__ = ["GroupKey", "group_key", "parse_labels"]
 
@@ -60,7 +61,7 @@ def parse_labels(path: bytes, *, utf8_names: bool = False) -> dict[str, str]:
     head, _, rest = text.partition("/")
     job, slash, labels_text = rest.partition("/")
     if head == "job" + _SUFFIX:
-        job = _decode(job, f'invalid base64 encoding in job name "{job}"')
+        job = _decode(job, f"invalid base64 encoding in job name {go_quote(job)}")
     labels = _split(slash + labels_text, utf8_names=utf8_names) if labels_text else {}
     if not job:
         raise Malformed("job name is required")
@@ -71,15 +72,17 @@ def parse_labels(path: bytes, *, utf8_names: bool = False) -> dict[str, str]:
 def _split(text: str, *, utf8_names: bool) -> dict[str, str]:
     parts = text[1:].split("/")
     if len(parts) % 2:
-        raise Malformed(f'odd number of components in label string "{text}"')
+        raise Malformed(f"odd number of components in label string {go_quote(text)}")
     labels: dict[str, str] = {}
     for name, value in zip(parts[::2], parts[1::2], strict=True):
         bare = name.removesuffix(_SUFFIX)
         plain = unescape_name(bare) if utf8_names else bare
         if bare.startswith("__") or not (plain if utf8_names else _LABEL_NAME.match(plain)):
-            raise Malformed(f'improper label name "{bare}"')
+            raise Malformed(f"improper label name {go_quote(bare)}")
         labels[plain] = (
-            value if bare == name else _decode(value, f'invalid base64 encoding for label {bare}="{value}"')
+            value
+            if bare == name
+            else _decode(value, f"invalid base64 encoding for label {bare}={go_quote(value)}")
         )
     return labels
 

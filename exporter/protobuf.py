@@ -14,7 +14,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError, Message
 
 from exporter.errors import Inconsistent, ParseError
-from exporter.families import CONSTANT_ZERO, Family, Metric, Parsed, go_float
+from exporter.families import CONSTANT_ZERO, Family, Metric, Parsed
+from exporter.golang import go_float
 
 __all__ = [
     "PROTOBUF",

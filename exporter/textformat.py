@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from exporter.errors import ParseError
 from exporter.families import CONSTANT_ZERO, Family, Metric, Parsed
+from exporter.golang import go_quote
 
 __all__ = ["canonical_number", "parse_text"]
 
@@ -145,7 +146,9 @@ class _Body:
             return str(int(value)).encode() if math.isfinite(value) and value >= 0 else b"0"
         if value < 0:
             what = "negative count for" if role == "count" else "negative bucket population for"
-            raise ParseError(f'text format parsing error in line {line}: {what} histogram "{family.name}"')
+            raise ParseError(
+                f"text format parsing error in line {line}: {what} histogram {go_quote(family.name)}"
+            )
         return number
 
     def finish(self) -> Parsed:
@@ -290,21 +293,21 @@ class _Cursor:
             return
         if keyword == "HELP":
             if family.help is not None:
-                raise self.fail(f'second HELP line for metric name "{family.name}"')
+                raise self.fail(f"second HELP line for metric name {go_quote(family.name)}")
             family.help = self.escaped(self.until_newline(), '\\n"')
             return
         if family.kind is not None:
             raise self.fail(
-                f'second TYPE line for metric name "{family.name}", or TYPE reported after samples'
+                f"second TYPE line for metric name {go_quote(family.name)}, or TYPE reported after samples"
             )
         kind = self.until_newline()
         if kind.lower() not in _KINDS:
-            raise self.fail(f'unknown metric type "{kind}"{_crlf_hint(kind)}')
+            raise self.fail(f"unknown metric type {go_quote(kind)}{_crlf_hint(kind)}")
         family.kind = _KINDS[kind.lower()]
 
     def family(self, name: str) -> tuple[_Building, str]:
         if not name or not (self.utf8_names or _NAME.match(name)):
-            raise self.fail(f'invalid metric name "{name}"')
+            raise self.fail(f"invalid metric name {go_quote(name)}")
         return self.out.family_of(name)
 
     def escaped(self, text: str, allowed: str) -> str:
@@ -325,7 +328,7 @@ class _Cursor:
         start = self.at = self.at + 1
         while self.char != '"':
             if self.char == "\n":
-                raise self.fail(f'{what} "{self.text[start : self.at]}" contains unescaped new-line')
+                raise self.fail(f"{what} {go_quote(self.text[start : self.at])} contains unescaped new-line")
             self.at += 2 if self.char == "\\" and self.at + 1 < len(self.text) else 1
         text = self.escaped(self.text[start : self.at], '\\"n')
         self.at += 1
@@ -362,7 +365,7 @@ class _Cursor:
         token = self.until_blank()
         number = canonical_number(token)
         if number is None:
-            raise self.fail(f'expected float as value, got "{token}"{_crlf_hint(token)}')
+            raise self.fail(f"expected float as value, got {go_quote(token)}{_crlf_hint(token)}")
         if self.char != "\n":
             self.timestamp()
         self.out.add(family, role, tuple(labels), number, self.number)
@@ -371,10 +374,10 @@ class _Cursor:
         self.blanks()
         token = self.until_blank()
         if not re.fullmatch(r"[+-]?[0-9]+", token) or not -(2**63) <= int(token) < 2**63:
-            raise self.fail(f'expected integer as timestamp, got "{token}"{_crlf_hint(token)}')
+            raise self.fail(f"expected integer as timestamp, got {go_quote(token)}{_crlf_hint(token)}")
         rest = self.until_newline()
         if rest:
-            raise self.fail(f'spurious string after timestamp: "{rest}"')
+            raise self.fail(f"spurious string after timestamp: {go_quote(rest)}")
         self.out.has_timestamps = True
 
     def labels(self, family: _Building | None, role: str) -> tuple[_Building, str, list[tuple[str, str]]]:
@@ -388,13 +391,13 @@ class _Cursor:
             name = self.quoted("label name") if self.char == '"' else self.bare("")
             shown = family.name if family else ""
             if not name:
-                raise self.fail(f'invalid label name for metric "{shown}"')
+                raise self.fail(f"invalid label name for metric {go_quote(shown)}")
             self.blanks()
             if self.char != "=":
                 if not inside:
                     raise self.fail(f"expected '=' after label name, found {_go_char(self.char)}")
                 if family is not None:
-                    raise self.fail(f'multiple metric names for metric "{shown}"')
+                    raise self.fail(f"multiple metric names for metric {go_quote(shown)}")
                 if self.char not in ",}":
                     raise self.fail(f"unexpected end of metric name {_go_char(self.char)}")
                 family, role = self.family(name)
@@ -416,13 +419,13 @@ class _Cursor:
         if name == "__name__":
             raise self.fail('label name "__name__" is reserved')
         if not (self.utf8_names or _LABEL_NAME.match(name)):
-            raise self.fail(f'invalid label name "{name}"')
+            raise self.fail(f"invalid label name {go_quote(name)}")
         kind = family.kind if family else None
         is_point = (kind == "summary" and name == "quantile") or (
             kind in ("histogram", "gaugehistogram") and name == "le"
         )
         if any(known == name for known, _ in pairs):
-            raise self.fail(f'duplicate label names for metric "{family.name if family else ""}"')
+            raise self.fail(f"duplicate label names for metric {go_quote(family.name if family else '')}")
         self.blanks()
         if self.char != '"':
             raise self.fail(f"expected '\"' at start of label value, found {_go_char(self.char)}")
@@ -432,7 +435,7 @@ class _Cursor:
         pairs.append((name, value))
         self.blanks()
         if self.char not in ",}":
-            raise self.fail(f'unexpected end of label value "{value}"')
+            raise self.fail(f"unexpected end of label value {go_quote(value)}")
 
 
 def _go_char(char: str) -> str:

@@ -98,11 +98,11 @@ def read_push(service: Service, call: Call) -> PushGroup:
     if recalled is not None:
         layout, values = recalled
     else:
-        if binary:
-            parsed = parse_protobuf(body)
-        else:
-            parsed = parse_text(body, accept_crlf=settings.accept_crlf, utf8_names=settings.utf8_names)
         try:
+            if binary:
+                parsed = parse_protobuf(body)
+            else:
+                parsed = parse_text(body, accept_crlf=settings.accept_crlf, utf8_names=settings.utf8_names)
             shapes = _shapes(parsed, key, settings.max_series_per_push, settings.utf8_names)
             native = {
                 name: native_with_labels(message, key.labels) for name, message in parsed.native.items()

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from exporter.errors import ExporterError, NotFound, WrongMethod
-from exporter.families import Family, go_float
+from exporter.families import Family
+from exporter.golang import go_float
 from exporter.http import JSON, PLAIN, Call, Reply, plain_error
 from exporter.operations import Wipe
 from exporter.service import Service
@@ -66,7 +67,7 @@ async def _answer(service: Service, call: Call) -> tuple[Reply, str]:
 
 def _want(call: Call, method: str) -> None:
     if call.method != method:
-        raise WrongMethod("Method Not Allowed", f"{method}, OPTIONS")
+        raise WrongMethod("Method Not Allowed", ", ".join(sorted((method, "OPTIONS"))))
 
 
 def _quit(service: Service, call: Call) -> Reply:

@@ -1,0 +1,207 @@
+"""The same requests to Debian's Pushgateway and to the exporter: the same answers, the same scrapes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scripts.native import Child, find_program, free_port, python_module
+from tests.wire.gateway_cases import CASES, NEWER, Send
+
+OWN = re.compile(r"(go|process|promhttp|exporter|trading|pushgateway|allocator)_")
+TIMES = re.compile(r"(push(?:_failure)?_time_seconds)\{")
+
+
+@dataclass
+class Answer:
+    status: int
+    body: str
+    headers: dict[str, str]
+
+
+def send(port: int, request: Send) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(request.method, request.path, request.body or None, request.headers)
+    answer = connection.getresponse()
+    headers = {k.lower(): v for k, v in answer.getheaders()}
+    got = Answer(answer.status, answer.read().decode("utf-8", "replace"), headers)
+    connection.close()
+    return got
+
+
+def scrape(port: int) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Types, help texts and sample lines that clients pushed; times as 0 or "now"."""
+    kinds: dict[str, str] = {}
+    helps: dict[str, str] = {}
+    samples: list[str] = []
+    for line in send(port, Send("GET", "/metrics")).body.splitlines():
+        parts = line.split(" ", 3)
+        if line.startswith("# TYPE") and not OWN.match(parts[2]):
+            kinds[parts[2]] = parts[3]
+        elif line.startswith("# HELP") and not OWN.match(parts[2]):
+            helps[parts[2]] = parts[3] if len(parts) > 3 else ""
+        elif not line.startswith("#") and not OWN.match(line):
+            name, _, value = line.rpartition(" ")
+            number = float(value) + 0.0  # -0 is 0
+            samples.append(f"{name} {'now' if TIMES.match(name) and number else repr(number)}")
+    return kinds, {k: v for k, v in helps.items() if v}, sorted(samples)
+
+
+@pytest.fixture(scope="module")
+def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
+    at: Path = tmp_path_factory.mktemp("parity")
+    theirs, ours = free_port(), free_port()
+    reference = Child(
+        "pushgateway",
+        [
+            find_program("pushgateway"),
+            "--persistence.file=",
+            "--web.enable-admin-api",
+            f"--web.listen-address=127.0.0.1:{theirs}",
+        ],
+        at / "pushgateway.log",
+        f"http://127.0.0.1:{theirs}/-/ready",
+    )
+    exporter = python_module(
+        "exporter",
+        "exporter",
+        at / "exporter.log",
+        {
+            "DECK_PORT": str(ours),
+            "DECK_STORE_URL": f"sqlite:///{at}/deck.db",
+            "DECK_ADMIN_API": "1",
+        },
+        f"http://127.0.0.1:{ours}/-/ready",
+    )
+    with reference, exporter:
+        yield theirs, ours
+
+
+def wipe(ports: tuple[int, int]) -> None:
+    for port in ports:
+        assert send(port, Send("PUT", "/api/v1/admin/wipe")).status == 202
+
+
+TEXT_REFUSED = [
+    f"text: {name}"
+    for name in (
+        *("no final LF", "CRLF", "CRLF type", "trailing blank", "hex", "underscore", "overflow", "no value"),
+        *("no value after labels", "timestamp", "timestamp text", "timestamp and more", "second type"),
+        *(
+            "second help",
+            "type after samples",
+            "unknown type",
+            "duplicate label",
+            "reserved label",
+            "no quote",
+        ),
+        *("unclosed quote", "unclosed brace", "bad escape", "bad help escape", "bad name", "bad name dash"),
+        *("exemplar", "quantile text", "le text"),
+    )
+]
+LINE = re.compile(r"(text format parsing error in line \d+:|pushed metrics are invalid or inconsistent)")
+
+
+def comparable(answer: Answer) -> tuple[object, ...]:
+    found = LINE.match(answer.body)
+    location = answer.headers.get("location")
+    return answer.status, found[1] if found else None, location
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_request_gets_the_same_answer(ports: tuple[int, int], name: str) -> None:
+    """Status, kind and place of the error, redirect, and the scrape afterwards are the reference's."""
+    wipe(ports)
+    theirs, ours = ports
+    for request in CASES[name]:
+        want, have = send(theirs, request), send(ours, request)
+        assert comparable(have) == comparable(want), (want.body, have.body)
+        if want.status == 405:
+            assert have.headers.get("allow") == want.headers.get("allow")
+        if want.status < 300 and request.path.startswith("/metrics/job"):
+            assert have.body == want.body == ""
+    assert scrape(ours) == scrape(theirs)
+
+
+@pytest.mark.parametrize("name", TEXT_REFUSED)
+def test_the_line_says_the_same(ports: tuple[int, int], name: str) -> None:
+    """Every text that the reference refuses is refused in its very words."""
+    wipe(ports)
+    want, have = (send(port, CASES[name][-1]).body for port in ports)
+    if "\\r" in want:  # CRLF: ours says what to change as well
+        assert have.startswith(want.rstrip("\n"))
+    else:
+        assert have == want
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_newer_than_debians(ports: tuple[int, int], name: str) -> None:
+    """What the newest Pushgateway answers and Debian's does not know yet."""
+    wipe(ports)
+    have = [send(ports[1], request) for request in NEWER[name]][-1]
+    if name == "gzip truncated":
+        assert (have.status, have.body) == (400, "unexpected EOF\n")
+        assert scrape(ports[1])[2] == []
+    else:
+        assert have.status == 200
+        assert 'm{instance="",job="j"} 1.0' in scrape(ports[1])[2]
+
+
+@pytest.mark.parametrize(
+    "name", ["text: histogram", "text: summary", "text: gauge", "text: untyped", "post merges"]
+)
+def test_the_json_api_has_the_same_shape(ports: tuple[int, int], name: str) -> None:
+    """/api/v1/metrics gives the same groups, families, labels and numbers, all as text."""
+    wipe(ports)
+    shown = []
+    for port in ports:
+        for request in CASES[name]:
+            send(port, request)
+        answer = send(port, Send("GET", "/api/v1/metrics"))
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["cache-control"] == "no-cache, no-store, must-revalidate"
+        groups = json.loads(answer.body)["data"]
+        for group in groups:
+            for family in group.values():
+                if isinstance(family, dict) and "time_stamp" in family:
+                    family["time_stamp"] = "T" in family["time_stamp"]
+            group["push_time_seconds"]["metrics"][0]["value"] = "now"
+        shown.append(groups)
+    assert shown[1] == shown[0]
+
+
+def test_the_status_has_the_same_keys(ports: tuple[int, int]) -> None:
+    """/api/v1/status names the build, the flags as text and the start."""
+    theirs, ours = (json.loads(send(port, Send("GET", "/api/v1/status")).body) for port in ports)
+    assert theirs["status"] == ours["status"] == "success"
+    assert set(theirs["data"]) == set(ours["data"])
+    assert set(theirs["data"]["build_information"]) == set(ours["data"]["build_information"])
+    assert all(isinstance(flag, str) for flag in ours["data"]["flags"].values())
+
+
+def test_requests_are_counted_alike(ports: tuple[int, int]) -> None:
+    """pushgateway_http_requests_total grows by the same label values for the same requests."""
+    grown = []
+    for port in ports:
+        before = requests_total(port)
+        for name in ("text: gauge", "text: no value", "delete", "path: ready"):
+            for request in CASES[name]:
+                send(port, request)
+        after = requests_total(port)
+        grown.append({key: after[key] - before.get(key, 0) for key in after if after[key] != before.get(key)})
+    assert grown[1] == grown[0]
+
+
+def requests_total(port: int) -> dict[tuple[str, ...], float]:
+    found: dict[tuple[str, ...], float] = {}
+    for line in send(port, Send("GET", "/metrics")).body.splitlines():
+        if line.startswith("pushgateway_http_requests_total{"):
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+            found[labels["handler"], labels["code"], labels["method"]] = float(line.rpartition(" ")[2])
+    return found
