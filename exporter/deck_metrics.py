@@ -63,6 +63,7 @@ __all__ = [
     "push_strategy_pnl",
     "push_trade",
     "push_trades",
+    "token_from",
 ]
 
 DEFAULT_URL: Final = "http://localhost:8002"
@@ -116,7 +117,7 @@ class DeckClient:
         address = deck_url(url or environ.get("DECK_URL") or DEFAULT_URL)
         self._http = DeckHttp(
             address,
-            token if token is not None else _token_from(environ),
+            token if token is not None else token_from(environ),
             timeout_seconds=timeout_seconds,
             retry=retry,
             verify=verify,
@@ -346,14 +347,19 @@ class AsyncDeckClient:
 # -- settings ------------------------------------------------------------------------------------------
 
 
-def _token_from(environ: Mapping[str, str]) -> str | None:
+def token_from(environ: Mapping[str, str]) -> str | None:
+    """DECK_TOKEN, or the content of the file that DECK_TOKEN_FILE names; None if neither is set.
+
+    Raises:
+        DeckInputError: The file cannot be read.
+    """
     if token := environ.get("DECK_TOKEN"):
         return token
     file = environ.get("DECK_TOKEN_FILE")
     if not file:
         return None
     try:
-        return Path(file).read_text(encoding="utf-8")
+        return Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as cause:
         raise DeckInputError(
             error="bad_token",
