@@ -52,12 +52,14 @@ class Account:
     @property
     def drawdown_ratio(self) -> float:
         """Below the peak, 0 to 1."""
-        return min(1.0, max(0.0, 1.0 - self.equity_usd / self.peak_usd))
+        return min(1.0, max(0.0, (self.peak_usd - self.equity_usd) / self.peak_usd))
 
     @property
     def daily_pnl_ratio(self) -> float:
         """PnL since the day's start, ratio of the equity it began with."""
-        return self.equity_usd / self.day_start_usd - 1.0 if self.day_start_usd > 0.0 else -1.0
+        return (
+            (self.equity_usd - self.day_start_usd) / self.day_start_usd if self.day_start_usd > 0.0 else -1.0
+        )
 
     @property
     def pnl_24h_usd(self) -> float:

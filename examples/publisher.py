@@ -25,11 +25,13 @@ LATENCY_TICKS: Final = 512
 class Deck(Protocol):
     """What the publisher needs of a DeckClient."""
 
-    def push_metrics(self, **fields: Any) -> Any:
+    @property
+    def push_metrics(self) -> Callable[..., object]:
         """As DeckClient.push_metrics."""
         ...
 
-    def push_trade(self, trade: dict[str, Any], /) -> Any:
+    @property
+    def push_trade(self) -> Callable[..., object]:
         """As DeckClient.push_trade."""
         ...
 

@@ -218,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         allocator_period_seconds=refresh,
     )
     rails = RiskRails(
-        venue_rules={SYMBOL: VenueRules(qty_step=str(QTY_STEP), price_tick="0.01")}, state=deck_state
+        venue_rules={SYMBOL: VenueRules(qty_step=QTY_STEP, price_tick="0.01")}, state=deck_state
     )
     telemetry = Telemetry()
     counted: Rails = telemetry.watch(rails)

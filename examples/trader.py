@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from examples.account import Account
 from examples.book import Book, Fill
@@ -27,27 +27,16 @@ __all__ = ["QTY_STEP", "SYMBOL", "Hour", "Rails", "Trader"]
 
 SYMBOL: Final = "BTC-USD"
 BASE_TF: Final = "1h"
-QTY_STEP: Final = 1e-6
-"""BTC; a multiple of the venue's own step, and exact enough in a float."""
+STEPS_PER_BTC: Final = 1_000_000
+QTY_STEP: Final = "0.000001"
+"""BTC; a multiple of the venue's own step."""
 
 
 class Rails(Protocol):
     """What the trader needs of riskrails: a size."""
 
-    def compute_order(
-        self,
-        strat_name: str,
-        strat_type: str,
-        base_tf: str,
-        leverage_allowed: bool | float,
-        live: LiveFeatures,
-        equity_usd: float,
-        open_risk_sum_pct: float,
-        open_positions: int,
-        exposure_total_usd: float,
-        exposure_by_symbol: Mapping[str, float],
-        regime_signal: str | float | None,
-    ) -> Order:
+    @property
+    def compute_order(self) -> Callable[..., Order]:
         """As RiskRails.compute_order."""
         ...
 
@@ -215,7 +204,7 @@ class Trader:
         else:
             price, fee_bps = bar.open * (1.0 + side * half_spread), self.fee_taker_bps
         # A gap up must not buy more dollars than the rails allowed at the close.
-        qty = math.floor(min(order.qty, order.size_usd / price) / QTY_STEP) * QTY_STEP
+        qty = math.floor(min(order.qty, order.size_usd / price) * STEPS_PER_BTC) / STEPS_PER_BTC
         if qty <= 0.0:
             return None
         return book.open(side, qty, price, price * (1.0 - side * order.stop_pct), fee_bps)
@@ -236,17 +225,16 @@ class Trader:
         exposure = sum(book.exposure_usd(self.mark) for book in held) + sum(o.size_usd for o in waiting)
         risk = sum(book.risk_usd(self.mark, self.fee_taker_bps) for book in held)
         risk += sum(order.risk_usd for order in waiting)
-        arguments: dict[str, Any] = {
-            "strat_name": name,
-            "strat_type": name,
-            "base_tf": BASE_TF,
-            "leverage_allowed": True,
-            "live": live,
-            "equity_usd": equity,
-            "open_risk_sum_pct": min(1.0, risk / equity) if equity > 0.0 else 1.0,
-            "open_positions": len(held) + len(waiting),
-            "exposure_total_usd": exposure,
-            "exposure_by_symbol": {SYMBOL: exposure},
-            "regime_signal": regime,
-        }
-        return self.rails.compute_order(**arguments)
+        return self.rails.compute_order(
+            strat_name=name,
+            strat_type=name,
+            base_tf=BASE_TF,
+            leverage_allowed=True,
+            live=live,
+            equity_usd=equity,
+            open_risk_sum_pct=min(1.0, risk / equity) if equity > 0.0 else 1.0,
+            open_positions=len(held) + len(waiting),
+            exposure_total_usd=exposure,
+            exposure_by_symbol={SYMBOL: exposure},
+            regime_signal=regime,
+        )
