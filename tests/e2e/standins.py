@@ -141,8 +141,9 @@ def python(name: str) -> Image:
     pip = Path(sysconfig.get_path("purelib")) / "pip"
     image.files |= {str(stdlib / "pip" / path.relative_to(pip)).lstrip("/"): path for path in _modules(pip)}
     image.files |= libraries([executable, *extensions])
-    cxx = libraries(Path(sysconfig.get_path("platlib")).glob("**/*.so"))
-    image.files |= {path: source for path, source in cxx.items() if re.search(r"lib(stdc\+\+|gcc_s)", path)}
+    # A wheel counts on the C and C++ libraries that every distribution has.
+    wanted = libraries(Path(sysconfig.get_path("platlib")).glob("**/*.so"))
+    image.files |= {path: source for path, source in wanted.items() if path.startswith(("lib", "usr/lib"))}
     image.links |= {f"usr/local/bin/{name}": str(executable) for name in ("python", "python3")}
     image.changes = ("ENV PATH=/usr/local/bin:/bin LANG=C.UTF-8", 'CMD ["python3"]')
     return image
