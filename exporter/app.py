@@ -21,6 +21,7 @@ from exporter.http import Call, Reply, error_reply, plain_error
 from exporter.index import Index
 from exporter.openapi import describe
 from exporter.operations import Expire
+from exporter.replicas import CatchUp, Follower
 from exporter.routes import gateway, gateway_api
 from exporter.routes.table import ROUTES, Route
 from exporter.service import Service
@@ -91,7 +92,7 @@ class Exporter:
         self._hot = {
             route.path.encode(): route for route in ROUTES if route.path in ("/metrics/push", "/metrics")
         }
-        self._expiry: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or start and stop with the server."""
@@ -139,16 +140,29 @@ class Exporter:
 
     async def start(self) -> None:
         """Load the store and begin."""
-        await self.service.writer.start()
-        self.service.ready = True
-        self._expiry = asyncio.create_task(self._expire(), name="expiry")
+        service = self.service
+        await service.writer.start()
+        service.ready = True
+        self._tasks = [asyncio.create_task(self._expire(), name="expiry")]
+        if service.writer.shared:
+            follower = Follower(
+                newest=service.reader.newest_revision,
+                known=lambda: service.state.revision,
+                catch_up=lambda: service.writer.submit(CatchUp()),
+                on_fresh=self._set_ready,
+                clock=service.clock,
+            )
+            self._tasks.append(asyncio.create_task(follower.run(), name="follower"))
 
     async def stop(self) -> None:
         """Commit what waits and close the store."""
         self.service.ready = False
-        if self._expiry is not None:
-            self._expiry.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self.service.writer.stop()
+
+    def _set_ready(self, fresh: bool) -> None:
+        self.service.ready = fresh
 
     async def _expire(self) -> None:
         service = self.service

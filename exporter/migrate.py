@@ -17,6 +17,10 @@ from exporter.schema import metadata
 __all__ = ["upgrade"]
 
 
+_UPGRADE_LOCK = 0x6465636B
+"""Any number that is ours: the letters of deck."""
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -54,5 +58,10 @@ def upgrade(engine: Engine) -> None:
     if current == scripts.get_current_head():
         return
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            # Replicas start together; the second waits here and then finds the work done.
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+            if MigrationContext.configure(connection).get_current_revision() == scripts.get_current_head():
+                return
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -28,6 +28,16 @@ __all__ = ["SqlStore"]
 _BUSY_SECONDS = 10
 _CHECKPOINT_PAGES = 4000
 _LOOKUP = 500
+_POSTGRES_OPTIONS = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=10s"
+"""A replica that hangs while it holds the commit lock loses it; the others answer 503 until then."""
+_POSTGRES_TIMEOUTS = {
+    "connect_timeout": 3,
+    "tcp_user_timeout": 5000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+}
+"""Of libpq; a database that went away without a word is noticed in seconds."""
 
 
 class _Statement:
@@ -98,8 +108,10 @@ class SqlStore:
 
     def _connect(self, *, power_safe: bool) -> Engine:
         if not self._sqlite:
-            options = "" if power_safe else "-c synchronous_commit=off"
-            return sa.create_engine(self._url, connect_args={"options": options}, pool_pre_ping=True)
+            options = _POSTGRES_OPTIONS if power_safe else f"{_POSTGRES_OPTIONS} -c synchronous_commit=off"
+            return sa.create_engine(
+                self._url, connect_args={**_POSTGRES_TIMEOUTS, "options": options}, pool_pre_ping=True
+            )
         engine = sa.create_engine(
             self._url,
             connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
@@ -142,7 +154,7 @@ class SqlStore:
     def begin(self, seen: int, wanted: Collection[TradeKey]) -> tuple[Snapshot, dict[TradeKey, Trade]]:
         """Lock, catch up, and look the trades up."""
         try:
-            self._begun = self._writer.begin()
+            self._begun = self._connected().begin()
             if self.shared:
                 self._writer.execute(sa.select(meta.c.revision).with_for_update()).one()
             snapshot = self._read_since(self._writer, seen) if self.shared else Snapshot(revision=seen)
@@ -160,13 +172,12 @@ class SqlStore:
             begun.rollback()
         except sa.exc.SQLAlchemyError:
             self._writer.invalidate()
-        self._reopen_if_broken()
 
     def commit(self, batch: Batch, revision: int) -> None:
         """Write the batch in one transaction."""
         try:
             if self._begun is None:
-                self._begun = self._writer.begin()
+                self._begun = self._connected().begin()
             self._write(batch, revision)
             self._begun.commit()
             self._begun = None
@@ -176,10 +187,12 @@ class SqlStore:
         if batch.touches_deck:
             self._deck_revision = revision
 
-    def _reopen_if_broken(self) -> None:
-        if self._writer.invalidated or self._writer.closed:
+    def _connected(self) -> Connection:
+        """The writer's connection, a new one where the last was lost: the database may be back by now."""
+        if self._writer.closed or self._writer.invalidated:
             self._writer.close()
             self._writer = self._engine.connect()
+        return self._writer
 
     def _write(self, batch: Batch, revision: int) -> None:
         connection = self._writer
@@ -245,6 +258,14 @@ class SqlStore:
                     trade = Trade(**row._mapping)
                     found[trade.engine, trade.trade_id] = trade
         return found
+
+    def newest_revision(self) -> int:
+        """Number of the last commit, of any process."""
+        try:
+            with self._engine.connect() as connection:
+                return int(connection.execute(sa.select(meta.c.revision)).scalar_one())
+        except sa.exc.SQLAlchemyError as error:
+            raise CommitFailed(_driver_line(error)) from error
 
     def read_trades(self, query: TradeQuery) -> list[Trade]:
         """Trades in order of arrival."""

@@ -88,6 +88,14 @@ class TradeQuery:
 class StoreReader(Protocol):
     """Reading back what memory does not hold.  Any thread may call these."""
 
+    def newest_revision(self) -> int:
+        """Number of the last commit, whoever made it.
+
+        Raises:
+            CommitFailed: The database does not answer.
+        """
+        ...
+
     def read_trades(self, query: TradeQuery) -> list[Trade]:
         """Trades in order of arrival, at most `limit`."""
         ...

@@ -70,6 +70,11 @@ class Writer:
         telemetry.queue_capacity.set(capacity)
 
     @property
+    def shared(self) -> bool:
+        """Whether other processes commit to the same store."""
+        return self._store.shared
+
+    @property
     def length(self) -> int:
         """Operations that wait."""
         return len(self._queue)
