@@ -42,7 +42,7 @@ class Replica:
         return {
             series: float(value)
             for series, value in lines
-            if not series.startswith(("exporter_", "process_", "python_"))
+            if not series.startswith(("exporter_", "process_", "python_", "pushgateway_"))
         }
 
     def ready(self) -> bool:
