@@ -26,7 +26,7 @@ from riskrails.features import (
     find_problems,
 )
 from riskrails.order import Order, make_order
-from riskrails.policy import MULTIPLIERS, Policy, dynamic_policy, regime_multiplier
+from riskrails.policy import Policy, dynamic_policy, regime_multiplier
 from riskrails.refusals import (
     STRICT,
     allowed_leverage,
@@ -363,7 +363,17 @@ def size_order(
     if highest > leverage:
         highest = leverage
     risk_usd = size * loss
-    room = dict(zip(CAPS, caps, strict=True))
+    room = {
+        "risk": caps[0],
+        "open_risk": caps[1],
+        "order_notional": caps[2],
+        "leverage": caps[3],
+        "exposure_total": caps[4],
+        "exposure_symbol": caps[5],
+        "symbol_vol": caps[6],
+        "liquidity": caps[7],
+        "venue": caps[8],
+    }
     if caps[8] == math.inf:
         del room["venue"]
     if caps[6] == math.inf:
@@ -391,7 +401,18 @@ def size_order(
             },
             "caps": room,
             "binding": binding,
-            "multipliers": dict(zip(MULTIPLIERS, factors, strict=True)),
+            "multipliers": {
+                "m": m,
+                "m_dd": factors[1],
+                "m_regime": factors[2],
+                "m_vol": factors[3],
+                "m_micro": factors[4],
+                "micro_spread": factors[5],
+                "micro_event": factors[6],
+                "micro_velocity": factors[7],
+                "micro_liquidity": factors[8],
+                "micro_funding": factors[9],
+            },
             "reasons": tuple(reasons),
             "warnings": tuple(warnings),
             "slices": slices,

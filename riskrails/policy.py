@@ -206,7 +206,7 @@ def regime_multiplier(regimes: Mapping[str, float], signal: object) -> float | N
     """
     if isinstance(signal, str):
         return regimes.get(signal)
-    s = as_number(signal)
+    s = signal if type(signal) is float else as_number(signal)
     if 0.0 <= s <= 1.0:
         return (1.0 - s) * regimes["neutral"] + s * regimes["trend"]
     if -1.0 <= s < 0.0:
@@ -243,13 +243,19 @@ def dynamic_policy(
         m_vol = 1.0
     elif m_vol < policy.vol_floor:
         m_vol = policy.vol_floor
-    spread = ramp(spread_bps, cell.spread_soft, cell.max_spread_bps, policy.spread_floor)
+    spread = 1.0
+    if spread_bps > cell.spread_soft:
+        spread = ramp(spread_bps, cell.spread_soft, cell.max_spread_bps, policy.spread_floor)
     event = 1.0 - cell.event_slope * event_heat
-    velocity = ramp(velocity_abs, policy.velocity_soft, policy.velocity_hard, policy.velocity_floor)
+    velocity = 1.0
+    if velocity_abs > policy.velocity_soft:
+        velocity = ramp(velocity_abs, policy.velocity_soft, policy.velocity_hard, policy.velocity_floor)
     liquidity = policy.liq_base + (1.0 - policy.liq_base) * liq_score
     if liquidity > 1.0:
         liquidity = 1.0
-    funding = ramp(funding_abs, policy.funding_soft, policy.funding_hard, policy.funding_floor)
+    funding = 1.0
+    if funding_abs > policy.funding_soft:
+        funding = ramp(funding_abs, policy.funding_soft, policy.funding_hard, policy.funding_floor)
     m_micro = min(spread, event, velocity, liquidity, funding)
     return (
         m_dd * m_regime * m_vol * m_micro,

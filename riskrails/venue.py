@@ -32,6 +32,8 @@ SAFE_STEPS = 1e12
 """Below this many steps a binary quotient's error is small against one step."""
 CLEAR = 4e-15
 """Relative error bound of a binary quotient of four numbers, twice over."""
+UNIQUE = 10**15
+"""Decimals of 15 digits and fewer survive the trip through a float."""
 
 # Its own context: the engine's may round, trap or clamp as it likes.  100 digits hold every product here.
 _EXACT = decimal.Context(prec=100, rounding=decimal.ROUND_FLOOR, Emin=-9999, Emax=9999, traps=[])
@@ -179,11 +181,21 @@ def round_stop(price: float, tick: Step, *, up: bool) -> float:
     (98.5, 101.5)
     """
     quotient = price / tick.number
-    steps = int(quotient) if quotient < SAFE_STEPS else -1
-    rest = quotient - steps
-    margin = CLEAR * quotient
-    if steps >= 0 and margin < rest < 1.0 - margin:
-        return steps_to_number(steps + 1 if up else steps, tick)
+    if quotient < SAFE_STEPS:
+        steps = int(quotient)
+        rest = quotient - steps
+        margin = CLEAR * quotient
+        if margin < rest < 1.0 - margin:
+            return steps_to_number(steps + 1 if up else steps, tick)
+        nearest = steps if rest < 0.5 else steps + 1
+        if nearest * tick.mantissa < UNIQUE:
+            # Of decimals this short only one rounds to a float, so floats compare as the decimals do.
+            on_grid = steps_to_number(nearest, tick)
+            if on_grid == price:
+                return price
+            if up:
+                return on_grid if on_grid > price else steps_to_number(nearest + 1, tick)
+            return on_grid if on_grid < price else steps_to_number(nearest - 1, tick)
     steps = floor_steps_exact(price, 1.0, 1.0, tick.exact)
     if up and _EXACT.multiply(Decimal(steps), tick.exact) < _decimal(price):
         steps += 1
