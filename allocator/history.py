@@ -106,10 +106,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sample of an instant query."""
+    """One sample of an instant query; `at` is the server's evaluation time, epoch seconds."""
 
     labels: Mapping[str, str]
     value: float
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,8 +287,8 @@ class Allocator:
             risk_share=self._range(asked.risk_share, grid),
             engine_start=self._range(asked.engine_start, grid),
             engines=self._range(asked.engines, grid),
-            pnl_times=self._instant(asked.pnl_time, now),
-            equity_breaker=self._instant(asked.equity_breaker, now),
+            pnl_times=self._instant(asked.pnl_time, grid.end),
+            equity_breaker=self._instant(asked.equity_breaker, None),
         )
         return observe(answers, grid, now=now, stale_after=self._stale_after)
 
@@ -297,7 +297,8 @@ class Allocator:
         told = self._instant(self._asked.clock, None)
         if not told:
             raise QueryError("clock: the server does not say its time", query=self._asked.clock.id)
-        apart = now - told[0].value
+        # Not the value: VictoriaMetrics evaluates half a minute in the past, and says when it was asked.
+        apart = now - told[0].at
         if abs(apart) > max(CLOCK_TOLERANCE_SECONDS, self._stale_after):
             raise NoDataError(
                 f"this clock is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} Prometheus's",

@@ -61,6 +61,7 @@ if [ "$what" = test ] || [ "$what" = bench ]; then
   need victoria-metrics victoria-metrics
   need node nodejs
   need npm npm
+  need openssl openssl
 fi
 [ "$what" = bench ] && need wrk wrk
 # Removing an entry above leaves an empty string behind.

@@ -41,7 +41,7 @@ class FakeMetrics:
     def instant(self, query: Query, at: float | None = None) -> list[Sample]:
         self._ask(query)
         if query.id == "clock":
-            return [Sample({}, self.clock())]
+            return [Sample({}, self.clock(), self.clock())]
         return self.instants.get(query.id, [])
 
     def _ask(self, query: Query) -> None:
