@@ -7,6 +7,8 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 import uvicorn
@@ -14,6 +16,7 @@ import uvicorn
 from deckrails import __version__
 from deckrails.dotenv import DotenvError, read_environment
 from exporter.app import create_app
+from exporter.backup import backup, check, restore
 from exporter.errors import SettingsError, StoreRefused
 from exporter.settings import Settings, read_settings
 from exporter.sql_store import SqlStore
@@ -40,26 +43,47 @@ def configure_logging(settings: Settings) -> None:
     )
 
 
-def main() -> int:
-    """Serve until asked to end; the exit status."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m exporter", description="Durable push gateway and deck API."
+        prog="python -m exporter",
+        description="Durable push gateway and deck API; serves if no command is given.",
     )
-    parser.add_argument("--check", action="store_true", help="audit the store, print what is wrong, and end")
-    arguments = parser.parse_args()
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.add_parser("check", help="audit the store, in use or not, and print what is wrong")
+    commands.add_parser("backup", help="write the whole store, in use or not, to a new file").add_argument(
+        "file", type=Path
+    )
+    commands.add_parser("restore", help="fill an empty store from a backup").add_argument("file", type=Path)
+    arguments = parser.parse_args(argv)
     try:
         settings = read_settings(read_environment())
-        configure_logging(settings)
-        log.info("settings", **settings.shown())
-        store = SqlStore(settings.store_url.get_secret_value(), power_safe=settings.durability == "power")
+        url = settings.store_url.get_secret_value()
+        if arguments.command == "check":
+            findings = check(url)
+            print("\n".join(findings) or "the store is sound")
+            return 1 if findings else 0
+        if arguments.command == "backup":
+            print(f"{backup(url, arguments.file)} rows in {arguments.file}")
+            return 0
+        if arguments.command == "restore":
+            print(f"{restore(arguments.file, url)} rows from {arguments.file}")
+            return 0
     except (DotenvError, SettingsError, StoreRefused) as error:
         print(f"exporter: {error}", file=sys.stderr)
         return 1
-    if arguments.check:
-        findings = store.check()
-        store.close()
-        print("\n".join(findings) or "the store is sound")
-        return 1 if findings else 0
+    return serve(settings)
+
+
+def serve(settings: Settings) -> int:
+    """Serve until asked to end; the exit status."""
+    try:
+        configure_logging(settings)
+        log.info("settings", **settings.shown())
+        store = SqlStore(settings.store_url.get_secret_value(), power_safe=settings.durability == "power")
+    except StoreRefused as error:
+        print(f"exporter: {error}", file=sys.stderr)
+        return 1
     try:
         app = create_app(
             settings,

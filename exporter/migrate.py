@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from exporter.errors import StoreRefused
 from exporter.schema import metadata
 
-__all__ = ["upgrade"]
+__all__ = ["newest_version", "upgrade"]
 
 
 _UPGRADE_LOCK = 0x6465636B
@@ -25,6 +25,11 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config
+
+
+def newest_version() -> str:
+    """Of the tables, as this program knows them."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
 
 
 def upgrade(engine: Engine) -> None:

@@ -134,6 +134,11 @@ class SqlStore:
         return engine
 
     @property
+    def engine(self) -> Engine:
+        """For what is done to a whole store at once: see exporter.backup."""
+        return self._engine
+
+    @property
     def shared(self) -> bool:
         """PostgreSQL may have other writers."""
         return not self._sqlite

@@ -283,7 +283,7 @@ def test_a_database_that_dies_loses_nothing_that_was_acknowledged(pair: Pair) ->
 def test_the_store_is_sound_after_all_this(pair: Pair) -> None:
     """The audit finds nothing: totals equal the trades, numbers have no gaps."""
     done = subprocess.run(
-        [sys.executable, "-m", "exporter", "--check"],
+        [sys.executable, "-m", "exporter", "check"],
         env={"PATH": "/usr/bin:/bin", "DECK_STORE_URL": pair.postgres.url},
         capture_output=True,
         text=True,
