@@ -193,7 +193,7 @@ def open_client(args: argparse.Namespace, token: str | None) -> DeckClient:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Replay; 0 if everything reached the deck, 3 if trades are left on disk, 2 for a wrong command line."""
+    """Replay; 0 if everything reached the deck, 3 if not (trades stay on disk), 2 for wrong settings."""
     args = parse(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s")
     stop = threading.Event()

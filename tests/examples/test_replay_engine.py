@@ -1,0 +1,219 @@
+"""The replay engine: its command line, its passes over the data, and whole runs against the real exporter."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from examples.replay_engine import parse, passes
+from scripts import native
+from tests.examples.bars import walk
+
+
+def test_passes_stop_at_the_count_or_at_the_end_or_never() -> None:
+    """By count over several passes; once; and where a pass starts it says so."""
+    bars = walk(10)
+    once = list(passes(bars, 4, None, loop=False))
+    assert [bar for bar, _ in once] == bars[4:]
+    assert [starts for _, starts in once] == [True, *[False] * 5]
+    looped = list(passes(bars, 4, 14, loop=True))
+    assert [bar for bar, _ in looped] == [*bars[4:], *bars[4:], *bars[4:6]]
+    assert [index for index, (_, starts) in enumerate(looped) if starts] == [0, 6, 12]
+    assert len(list(passes(bars, 4, 3, loop=False))) == 3
+
+
+def test_without_bars_it_loops_and_with_bars_or_once_it_ends() -> None:
+    """`python -m examples.replay_engine` alone, as the container runs it, goes on for ever."""
+    assert parse([]).loop
+    assert not parse(["--bars", "5"]).loop
+    assert not parse(["--once"]).loop
+    assert parse(["--bars", "5", "--loop"]).loop
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--bars", "0"],
+        ["--bars", "x"],
+        ["--interval-ms", "-1"],
+        ["--interval-ms", "nan"],
+        ["--equity", "0"],
+        ["--loop", "--once"],
+        ["--what"],
+    ],
+)
+def test_a_wrong_command_line_is_refused_with_status_2(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line on stderr names the option."""
+    with pytest.raises(SystemExit) as refused:
+        parse(wrong)
+    assert refused.value.code == 2
+    assert wrong[0] in capsys.readouterr().err
+
+
+class Run:
+    """Starts replay engines on one deck."""
+
+    def __init__(self, url: str, root: Path) -> None:
+        self.url = url
+        self.root = root
+
+    def start(self, engine: str, *args: str, **env: str) -> subprocess.Popen[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "examples.replay_engine",
+            "--engine-id",
+            engine,
+            "--deck",
+            self.url,
+            *args,
+        ]
+        environ = {**os.environ, "DECK_SPOOL_DIR": str(self.root / "spool"), **env}
+        return subprocess.Popen(
+            command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def __call__(self, engine: str, *args: str, **env: str) -> tuple[int, dict[str, Any], str]:
+        """Run to the end: exit status, the summary, what stood on stderr."""
+        with self.start(engine, *args, **env) as process:
+            out, err = process.communicate(timeout=120)
+        return process.returncode, json.loads(out) if out else {}, err
+
+    def get(self, path: str, **params: str) -> Any:
+        answer = requests.get(self.url + path, params=params, timeout=5)
+        answer.raise_for_status()
+        return answer.json()
+
+    def trades(self, engine: str) -> list[dict[str, Any]]:
+        found, cursor = [], None
+        while True:
+            page = self.get("/trades", limit="1000", **({"cursor": cursor} if cursor else {}))
+            found += [trade for trade in page["trades"] if trade["engine"] == engine]
+            cursor = page["next_cursor"]
+            if not cursor:
+                return found
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    root = tmp_path_factory.mktemp("replay")
+    port = native.free_port()
+    with native.exporter(port, f"sqlite:///{root}/deck.db", root / "exporter.log"):
+        yield Run(f"http://127.0.0.1:{port}", root)
+
+
+def test_a_run_tells_the_deck_everything_and_the_deck_agrees_with_its_summary(run: Run) -> None:
+    """Trades, fees, PnL, equity, the rails' counters: the engine's last line and the deck say the same."""
+    requests.post(
+        run.url + "/allocator/weights",
+        json={"weights": dict.fromkeys(("scalp", "momentum", "trend", "event"), 0.25), "reason": "test"},
+        timeout=5,
+    ).raise_for_status()
+    status, summary, err = run("whole", "--bars", "300", "--interval-ms", "4")
+    assert status == 0, err
+    assert (summary["bars"], summary["delivered"]) == (300, True)
+    trades = run.trades("whole")
+    assert len(trades) == summary["trades"] > 20
+    assert len({trade["trade_id"] for trade in trades}) == len(trades)
+    assert sum(trade["fee_usd"] for trade in trades) == pytest.approx(summary["fees_usd"], abs=0.01)
+    realised = sum(trade["pnl_usd"] or 0.0 for trade in trades)
+    assert realised - summary["fees_usd"] == pytest.approx(summary["pnl_usd"], abs=0.02), (
+        "all is closed at the end"
+    )
+    deck = run.get("/status", engine="whole")
+    assert deck["metrics"]["equity_usd"]["value"] == pytest.approx(summary["equity_usd"], abs=0.01)
+    assert deck["pnl_by_strategy"] == pytest.approx(summary["pnl_by_strategy"], abs=0.01)
+    assert sum(summary["pnl_by_strategy"].values()) == pytest.approx(summary["pnl_usd"], abs=0.05)
+    assert deck["info"]["mode"] == "replay"
+    assert summary["risk_share"] == {"event": 0.25, "momentum": 0.25, "scalp": 0.25, "trend": 0.25}
+    assert summary["orders"]["taker"] > 10
+    lines = requests.get(run.url + "/metrics", timeout=5).text.splitlines()
+    counted = [line for line in lines if line.startswith("riskrails_decisions_total") and '"whole"' in line]
+    assert all('job="riskrails"' in line for line in counted)
+    assert sum(float(line.split()[-1]) for line in counted) == sum(summary["orders"].values())
+
+
+def test_sigterm_closes_the_positions_and_delivers(run: Run) -> None:
+    """A graceful end: nothing is left open, the summary is printed, the status is 0."""
+    process = run.start("graceful", "--interval-ms", "2")
+    with process:
+        while not run.trades("graceful"):
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    summary = json.loads(out)
+    assert summary["delivered"]
+    trades = run.trades("graceful")
+    assert len(trades) == summary["trades"]
+    opened = sum(trade["qty"] * (1 if trade["side"] == "buy" else -1) for trade in trades)
+    assert opened == pytest.approx(0.0, abs=1e-9)
+    assert "Traceback" not in err
+
+
+def test_an_engine_that_never_found_its_deck_opens_nothing_and_says_so(tmp_path: Path) -> None:
+    """No deck, no breaker state: the rails refuse from the first order on; the run ends, status 3."""
+    away = Run(f"http://127.0.0.1:{native.free_port()}", tmp_path)
+    status, summary, err = away("away", "--bars", "300", "--interval-ms", "0")
+    assert (status, summary["delivered"], summary["trades"]) == (3, False, 0)
+    assert set(summary["orders"]) == {"reduce"}
+    assert "the deck does not take pushes" in err
+    assert "Traceback" not in err
+
+
+def test_a_deck_killed_in_mid_run_gets_every_trade_once_when_it_is_back(tmp_path: Path) -> None:
+    """Trading goes on with the last risk shares, trades wait on disk, and all are there in the end."""
+    port = native.free_port()
+    run = Run(f"http://127.0.0.1:{port}", tmp_path)
+    deck = native.exporter(port, f"sqlite:///{tmp_path}/deck.db", tmp_path / "exporter.log")
+    with deck, run.start("survivor", "--bars", "900", "--interval-ms", "8") as process:
+        while len(run.trades("survivor")) < 5:
+            assert process.poll() is None
+        deck.kill()
+        waiting = tmp_path / "spool"
+        while sum(path.stat().st_size for path in waiting.glob("*/*.log")) < 2000:
+            assert process.poll() is None, "it goes on trading without its deck"
+        deck.start()
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        summary = json.loads(out)
+        trades = run.trades("survivor")
+        assert [trade["trade_id"][-6:] for trade in trades] == [
+            f"{number:06d}" for number in range(1, summary["trades"] + 1)
+        ]
+        assert summary["client"]["spooled"] > 0
+        assert summary["client"]["dropped"] == 0
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [({"DECK_TOKEN_FILE": "/nowhere"}, "DECK_TOKEN_FILE"), ({"DECK_SPOOL_DIR": "/proc/spool"}, "spool")],
+)
+def test_settings_that_cannot_work_end_the_start_with_one_line(
+    run: Run, env: dict[str, str], message: str
+) -> None:
+    """Status 2 and a sentence, not a traceback."""
+    status, summary, err = run("broken", "--bars", "5", **env)
+    assert (status, summary) == (2, {})
+    assert err.startswith("replay_engine: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_start_outside_the_data_or_a_wrong_address_ends_the_start_with_one_line(run: Run) -> None:
+    """As above, for the command line."""
+    for wrong in (["--start", "2030-01-01"], ["--start", "soon"], ["--deck", "localhost:8002"]):
+        status, _, err = run("broken", "--bars", "5", *wrong)
+        assert status == 2
+        assert len(err.splitlines()) == 1
