@@ -121,8 +121,7 @@ class Exporter:
         try:
             body = await _read_body(receive, self.service.settings.max_body_bytes)
         except CallerError as error:
-            self.service.telemetry.rejections.labels(reason=error.reason).inc()
-            self.service.telemetry.outcomes["gateway", "rejected"].inc()
+            gateway.count_refusal(self.service, error)
             return plain_error(error)
         return await handle(self.service, _call(scope, path, body, {}))
 

@@ -43,7 +43,7 @@ def go_quote(text: str) -> str:
     r"""Text in double quotes, control characters escaped, as %q.
 
     >>> print(go_quote('a"b' + chr(13)))
-    "a\\"b\\r"
+    "a\"b\r"
     """
     return '"' + "".join(_ESCAPES.get(c) or (c if c.isprintable() else _escape(c)) for c in text) + '"'
 

@@ -16,7 +16,7 @@ from hashlib import blake2b
 
 from exporter.families import Chunk, FamilyShape, Parsed, compact_picks, fill, header, pick
 
-__all__ = ["Layout", "LayoutMemo"]
+__all__ = ["Cut", "Layout", "LayoutMemo", "cut_body"]
 
 _CUT = re.compile(rb"(?m)(^[^#\n \t][^\n]* )([^ \t\n]+)$")
 _PLAIN = re.compile(rb"(?:-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?\n)*\Z")
@@ -67,40 +67,69 @@ class Layout:
         return {name: Chunk(shape, fill(shape, values)) for name, shape in self.shapes.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A body cut at its numbers.
+
+    Attributes:
+        head: Digest of all that is no number.
+        numbers: In order.
+        plain: Every number is a plain decimal, to be shown as it came.
+    """
+
+    head: bytes
+    numbers: list[bytes]
+    plain: bool
+
+    def fits(self, counts: tuple[int, ...]) -> bool:
+        """Whether the numbers may stand where these slots want whole ones."""
+        return self.plain and all(self.numbers[slot].isdigit() for slot in counts)
+
+
+def cut_body(body: bytes) -> Cut:
+    """Tell numbers from all else, without understanding either."""
+    pieces = _CUT.split(body)
+    numbers = pieces[2::3]
+    # 0xff and 0xfe cannot be in a body that parsed: they are no UTF-8.
+    head = b"\xff".join(pieces[0::3]) + b"\xfe" + b"\xff".join(pieces[1::3])
+    plain = bool(numbers) and _PLAIN.match(b"\n".join(numbers) + b"\n") is not None
+    return Cut(blake2b(head, digest_size=16).digest(), numbers, plain)
+
+
 class LayoutMemo:
-    """Layouts by group and by body without its numbers, the oldest forgotten first.
+    """Families by head, layouts by group and head; the oldest are forgotten first.
+
+    Many groups push the same lines, so what a body means is remembered once for all of them.
 
     Args:
-        capacity: How many are kept.
+        capacity: How many layouts are kept; of families a tenth.
     """
 
     def __init__(self, capacity: int = 50_000) -> None:
         self._capacity = capacity
-        self._known: OrderedDict[bytes, Layout] = OrderedDict()
+        self._layouts: OrderedDict[tuple[str, bytes], Layout] = OrderedDict()
+        self._parsed: OrderedDict[bytes, Parsed] = OrderedDict()
 
-    def recall(self, group: str, body: bytes) -> tuple[Layout, list[bytes]] | None:
-        """The layout of a body of this group and its numbers, if every number is a plain decimal."""
-        pieces = _CUT.split(body)
-        layout = self._known.get(_key(group, pieces))
-        numbers = pieces[2::3]
-        if layout is None or not _PLAIN.match(b"\n".join(numbers) + b"\n"):
+    def layout(self, group: str, cut: Cut) -> Layout | None:
+        """The layout of such a body of this group, if it was pushed before and its numbers fit."""
+        layout = self._layouts.get((group, cut.head))
+        return layout if layout is not None and cut.fits(layout.counts) else None
+
+    def parsed(self, cut: Cut) -> Parsed | None:
+        """What the body says, if any group pushed such a one before and its numbers fit."""
+        known = self._parsed.get(cut.head)
+        if known is None or not cut.fits(known.counts):
             return None
-        for slot in layout.counts:
-            if not numbers[slot].isdigit():
-                return None
-        return layout, numbers
+        return Parsed(known.families, cut.numbers, known.counts, known.has_timestamps)
 
-    def remember(self, group: str, body: bytes, parsed: Parsed, layout: Layout) -> None:
-        """Keep the layout of a body that was parsed, if its numbers can be told apart without parsing."""
-        pieces = _CUT.split(body)
-        if pieces[2::3] != parsed.values or not body.endswith(b"\n"):
+    def remember(self, group: str, body: bytes, cut: Cut, parsed: Parsed, layout: Layout) -> None:
+        """Keep what a body means, if its numbers can be told apart without parsing."""
+        if cut.numbers != parsed.values or not body.endswith(b"\n"):
             return
-        self._known[_key(group, pieces)] = layout
-        if len(self._known) > self._capacity:
-            self._known.popitem(last=False)
-
-
-def _key(group: str, pieces: list[bytes]) -> bytes:
-    # 0xff and 0xfe cannot be in a body that parsed: they are no UTF-8.
-    parts = (group.encode(), b"\xfe", b"\xff".join(pieces[0::3]), b"\xfe", b"\xff".join(pieces[1::3]))
-    return blake2b(b"".join(parts), digest_size=16).digest()
+        self._layouts[group, cut.head] = layout
+        if len(self._layouts) > self._capacity:
+            self._layouts.popitem(last=False)
+        if cut.head not in self._parsed:
+            self._parsed[cut.head] = Parsed(parsed.families, [], parsed.counts, parsed.has_timestamps)
+            if len(self._parsed) > self._capacity // 10:
+                self._parsed.popitem(last=False)

@@ -41,7 +41,7 @@ groups = Table(
     Column("push_time", Double, nullable=False),
     Column("failure_time", Double, nullable=False),
     Column("ttl_seconds", Double),
-    Column("revision", BigInteger, nullable=False, index=True),
+    Column("revision", BigInteger, nullable=False),
 )
 
 documents = Table(

@@ -27,6 +27,8 @@ __all__ = ["SqlStore"]
 
 _BUSY_SECONDS = 10
 _CHECKPOINT_PAGES = 4000
+"""16 MiB of log between checkpoints: one long commit in a thousand instead of one in a hundred (JC)."""
+_CACHE_KIB = 32 * 1024
 _LOOKUP = 500
 _POSTGRES_OPTIONS = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=10s"
 """A replica that hangs while it holds the commit lock loses it; the others answer 503 until then."""
@@ -125,6 +127,7 @@ class SqlStore:
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute(f"PRAGMA synchronous={'FULL' if power_safe else 'NORMAL'}")
             cursor.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+            cursor.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
             cursor.close()
 
         @sa.event.listens_for(engine, "begin")

@@ -44,8 +44,11 @@ class Telemetry:
         self.http_bytes = self._summary("pushgateway_http_push_size_bytes")
         self._by_answer: dict[tuple[str, int, str], Counter] = {}
         self.by_method = {
-            method: (self.http_seconds.labels(method=method), self.http_bytes.labels(method=method))
-            for method in ("put", "post")
+            method: (
+                self.http_seconds.labels(method=method.lower()),
+                self.http_bytes.labels(method=method.lower()),
+            )
+            for method in ("PUT", "POST")
         }
         self.outcomes = {
             (api, outcome): self.pushes.labels(api=api, outcome=outcome)

@@ -78,6 +78,10 @@ class _Grouped:
     count: int = CONSTANT_ZERO
 
 
+_SUFFIXES = ("_count", "_sum", "_bucket", "_gcount", "_gsum")
+_COMMENT = re.compile(rb"# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) ([^ \t\\][^\\]*)\Z")
+
+
 class _Body:
     """What has been read so far."""
 
@@ -107,6 +111,23 @@ class _Body:
         created = _Building(name)
         self.families[name] = created
         return created, ""
+
+    def take_comment(self, keyword: bytes, name: str, text: str) -> bool:
+        """Take a plain HELP or TYPE line; False leaves it to the cursor, which says what is wrong."""
+        family = self.families.get(name)
+        if family is None:
+            if name.endswith(_SUFFIXES):
+                return False
+            family = self.families[name] = _Building(name)
+        if keyword == b"HELP":
+            if family.help is not None:
+                return False
+            family.help = text
+            return True
+        if family.kind is not None or text not in _KINDS:
+            return False
+        family.kind = _KINDS[text]
+        return True
 
     def add(
         self, family: _Building, role: str, labels: tuple[tuple[str, str], ...], number: bytes, line: int
@@ -185,11 +206,14 @@ def parse_text(body: bytes, *, accept_crlf: bool = False, utf8_names: bool = Fal
     out = _Body()
     lines = body.split(b"\n")
     last = len(lines)
-    plain, sample = _PLAIN.match, _SAMPLE.match
+    plain, sample, comment = _PLAIN.match, _SAMPLE.match, _COMMENT.match
     for row, line in enumerate(lines, 1):
         if not line:
             continue
         ended = row < last
+        said = comment(line) if ended and line[0] == 35 else None  # a number sign
+        if said is not None and out.take_comment(said[1], said[2].decode(), said[3].decode()):
+            continue
         found = sample(line) if ended else None
         if found is None:
             _Cursor(line, row, ended, out, utf8_names=utf8_names).read()

@@ -28,6 +28,7 @@ from exporter.textformat import parse_text
 __all__ = ["Writer"]
 
 _T = TypeVar("_T")
+Done = Callable[[Any], None]
 MAX_BATCH = 1000
 """Operations of one commit: bounds how long the last of them waits (JC)."""
 
@@ -61,7 +62,7 @@ class Writer:
         self._telemetry = telemetry
         self._now = now
         self._clock = clock
-        self._queue: list[tuple[Operation, asyncio.Future[Any]]] = []
+        self._queue: list[tuple[Operation, Done]] = []
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "store")
         self._task: asyncio.Task[None] | None = None
@@ -94,6 +95,20 @@ class Writer:
         await self._in_thread(self._store.close)
         self._thread.shutdown()
 
+    def enqueue(self, operation: Operation, done: Done) -> None:
+        """Queue an operation; `done` is called with its answer or its error when it is durable or refused.
+
+        Raises:
+            CommitFailed: Too many wait, or we are closing.
+        """
+        if self._closing or len(self._queue) >= self.capacity:
+            raise CommitFailed(
+                "the service is closing" if self._closing else f"{self.capacity} requests wait already"
+            )
+        self._queue.append((operation, done))
+        if not self._wake.is_set():
+            self._wake.set()
+
     async def submit(self, operation: Operation) -> Any:
         """The operation's answer, once it is durable.
 
@@ -101,13 +116,17 @@ class Writer:
             CallerError: It was refused.
             CommitFailed: It is not durable and has had no effect; so when too many wait, or we are closing.
         """
-        if self._closing or len(self._queue) >= self.capacity:
-            raise CommitFailed(
-                "the service is closing" if self._closing else f"{self.capacity} requests wait already"
-            )
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._queue.append((operation, future))
-        self._wake.set()
+
+        def done(result: Any) -> None:
+            if future.cancelled():
+                return
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        self.enqueue(operation, done)
         return await future
 
     async def changed(self, seconds: float, seen: int) -> None:
@@ -123,14 +142,17 @@ class Writer:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            # One turn of the loop more: what has already arrived shall join the batch.
+            await asyncio.sleep(0)
             while self._queue:
                 batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
                 await self._take(batch)
+                await asyncio.sleep(0)
             if self._closing:
                 self._announce()
                 return
 
-    async def _take(self, batch: list[tuple[Operation, asyncio.Future[Any]]]) -> None:
+    async def _take(self, batch: list[tuple[Operation, Done]]) -> None:
         try:
             results = await self._commit([operation for operation, _ in batch])
         except StoreError as error:
@@ -141,13 +163,8 @@ class Writer:
             # A mistake of ours in one operation must not leave its neighbours without an answer.
             log.exception("batch failed", operations=len(batch))
             results = [CommitFailed(f"internal error: {type(error).__name__}")] * len(batch)
-        for (_, future), result in zip(batch, results, strict=True):
-            if future.cancelled():
-                continue
-            if isinstance(result, Exception):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
+        for (_, done), result in zip(batch, results, strict=True):
+            done(result)
 
     async def _commit(self, operations: list[Operation]) -> list[Any]:
         keys = [key for operation in operations for key in operation.trade_keys]

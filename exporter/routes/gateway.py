@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 from exporter.catalogue import is_reserved
 from exporter.encoding import decode_body
@@ -11,14 +13,15 @@ from exporter.errors import CallerError, ExporterError, Inconsistent, Invalid, T
 from exporter.families import FamilyShape, Parsed, check_family, compile_family
 from exporter.grouping import GroupKey, group_key, parse_labels
 from exporter.http import Call, Reply, plain_error
-from exporter.layout import Layout
+from exporter.layout import Cut, Layout, cut_body
 from exporter.operations import DeleteGroup, PushGroup
 from exporter.protobuf import is_protobuf, native_with_labels, parse_protobuf
 from exporter.service import Service
 from exporter.textformat import parse_text
 
-__all__ = ["handle"]
+__all__ = ["count_refusal", "handle", "push"]
 
+ACCEPTED = Reply(200)
 ALLOWED = "DELETE, OPTIONS, POST, PUT"
 INVALID = "pushed metrics are invalid or inconsistent with existing metrics"
 _PREFIX = len(b"/metrics/")
@@ -31,35 +34,56 @@ async def handle(service: Service, call: Call) -> Reply:
         reply = await _delete(service, call)
         service.telemetry.answered("delete", reply.status, "delete")
         return reply
+    if call.method == "OPTIONS":
+        return Reply(200, headers=[(b"allow", ALLOWED.encode())])
     if call.method not in ("PUT", "POST"):
-        if call.method == "OPTIONS":
-            return Reply(200, headers=[(b"allow", ALLOWED.encode())])
         return plain_error(WrongMethod("Method Not Allowed", ALLOWED))
+    answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    push(service, call, lambda reply: None if answered.cancelled() else answered.set_result(reply))
+    return await answered
+
+
+def push(service: Service, call: Call, answer: Callable[[Reply], None]) -> None:
+    """Read a push and queue it; `answer` is called once, now if it is refused, else when it is durable."""
     start = service.clock()
-    telemetry = service.telemetry
+
+    def done(result: Any) -> None:
+        telemetry = service.telemetry
+        if isinstance(result, int):
+            telemetry.outcomes["gateway", "accepted"].inc()
+            telemetry.samples.inc(result)
+            reply = ACCEPTED
+        else:
+            reply = _refusal(service, result)
+        seconds = service.clock() - start
+        telemetry.push_seconds.observe(seconds)
+        telemetry.answered("push", reply.status, call.method)
+        by_seconds, by_bytes = telemetry.by_method[call.method]
+        by_seconds.observe(seconds)
+        by_bytes.observe(len(call.body))
+        answer(reply)
+
     try:
         service.auth.check(call.headers.get(b"authorization"), "push")
-        samples = await service.writer.submit(read_push(service, call))
-    except CallerError as error:
-        telemetry.outcomes["gateway", "rejected"].inc()
-        telemetry.rejections.labels(reason=error.reason).inc()
-        if isinstance(error, Inconsistent):
-            error = Inconsistent(f"{INVALID}: {error.detail}")
-        reply = plain_error(error)
+        service.writer.enqueue(read_push(service, call), done)
     except ExporterError as error:
-        telemetry.outcomes["gateway", "error"].inc()
-        reply = plain_error(error)
-    else:
-        telemetry.outcomes["gateway", "accepted"].inc()
-        telemetry.samples.inc(samples)
-        reply = Reply(200)
-    seconds = service.clock() - start
-    telemetry.push_seconds.observe(seconds)
-    telemetry.answered("push", reply.status, call.method)
-    by_seconds, by_bytes = telemetry.by_method[call.method.lower()]
-    by_seconds.observe(seconds)
-    by_bytes.observe(len(call.body))
-    return reply
+        done(error)
+
+
+def _refusal(service: Service, error: Any) -> Reply:
+    if not isinstance(error, CallerError):
+        service.telemetry.outcomes["gateway", "error"].inc()
+        return plain_error(error)
+    count_refusal(service, error)
+    if isinstance(error, Inconsistent):
+        error = Inconsistent(f"{INVALID}: {error.detail}")
+    return plain_error(error)
+
+
+def count_refusal(service: Service, error: CallerError) -> None:
+    """Count a push that was refused."""
+    service.telemetry.outcomes["gateway", "rejected"].inc()
+    service.telemetry.rejections.labels(reason=error.reason).inc()
 
 
 async def _delete(service: Service, call: Call) -> Reply:
@@ -90,19 +114,16 @@ def read_push(service: Service, call: Call) -> PushGroup:
     encoding = call.headers.get(b"content-encoding")
     body = call.body if encoding is None else decode_body(call.body, encoding, settings.max_body_bytes)
     binary = is_protobuf(call.headers.get(b"content-type"))
-    recalled = None if binary else service.memo.recall(key.id, body)
+    cut = None if binary else cut_body(body)
     refusal: Inconsistent | None = None
     layout: Layout | None = None
     values: list[bytes] = []
     native = _NO_NATIVE
-    if recalled is not None:
-        layout, values = recalled
-    else:
+    if cut is not None:
+        layout, values = service.memo.layout(key.id, cut), cut.numbers
+    if layout is None:
         try:
-            if binary:
-                parsed = parse_protobuf(body)
-            else:
-                parsed = parse_text(body, accept_crlf=settings.accept_crlf, utf8_names=settings.utf8_names)
+            parsed = _parsed(service, body, cut)
             shapes = _shapes(parsed, key, settings.max_series_per_push, settings.utf8_names)
             native = {
                 name: native_with_labels(message, key.labels) for name, message in parsed.native.items()
@@ -112,8 +133,8 @@ def read_push(service: Service, call: Call) -> PushGroup:
         else:
             values = parsed.values
             layout = Layout.of(parsed, shapes)
-            if not binary:
-                service.memo.remember(key.id, body, parsed, layout)
+            if cut is not None:
+                service.memo.remember(key.id, body, cut, parsed, layout)
     return PushGroup(
         key=key,
         layout=layout,
@@ -123,6 +144,15 @@ def read_push(service: Service, call: Call) -> PushGroup:
         series_limit=settings.max_series,
         native=native,
         refusal=refusal,
+    )
+
+
+def _parsed(service: Service, body: bytes, cut: Cut | None) -> Parsed:
+    if cut is None:
+        return parse_protobuf(body)
+    settings = service.settings
+    return service.memo.parsed(cut) or parse_text(
+        body, accept_crlf=settings.accept_crlf, utf8_names=settings.utf8_names
     )
 
 

@@ -1,0 +1,145 @@
+"""uvicorn's HTTP protocol with a short way for Pushgateway pushes.
+
+An ASGI request costs a task, a cycle and a dozen awaits, more than reading the push does.  A push needs none
+of it: its body is read by the parser's callbacks, goes to the writer's queue, and the answer is written when
+its batch is committed.  Everything else, and every push that comes with something unusual (an Expect header,
+HTTP/1.0, a second request before the first is answered), takes uvicorn's ordinary way to the same handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from exporter.app import Exporter
+from exporter.errors import TooLarge
+from exporter.http import Call, Reply, plain_error
+from exporter.routes import gateway
+from exporter.routes.gateway import ACCEPTED
+
+__all__ = ["HotProtocol", "protocol_for"]
+
+_PREFIXES = (b"/metrics/job/", b"/metrics/job@base64/")
+_REASONS = {
+    200: b"OK",
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
+    413: b"Content Too Large",
+    422: b"Unprocessable Content",
+    429: b"Too Many Requests",
+    503: b"Service Unavailable",
+}
+
+
+class _Pending:
+    """Stands where uvicorn keeps its cycle, so that a request that comes meanwhile waits its turn."""
+
+    def __init__(self) -> None:
+        self.response_complete = True
+        self.disconnected = False
+        self.keep_alive = True
+        self.message_event = asyncio.Event()
+
+
+class HotProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    exporter: Exporter
+
+    def connection_made(self, transport: Any) -> None:
+        """Prepare what a push needs."""
+        super().connection_made(transport)
+        self._pending = _Pending()
+        self._body: list[bytes] | None = None
+        self._size = 0
+        self._limit = self.exporter.service.settings.max_body_bytes
+
+    def on_headers_complete(self) -> None:
+        """Choose the way."""
+        if (
+            self.url.startswith(_PREFIXES)
+            and self.parser.get_method() in (b"PUT", b"POST")
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.expect_100_continue
+            and self.parser.get_http_version() == "1.1"
+            and b"//" not in self.url
+            and self.url != b"/metrics/job/"
+            and b"/." not in self.url
+        ):
+            self._body = []
+            self._size = 0
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Gather the body, no more of it than the limit."""
+        if self._body is None:
+            super().on_body(body)
+            return
+        self._size += len(body)
+        if self._size <= self._limit:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Hand a whole push on."""
+        if self._body is None:
+            super().on_message_complete()
+            return
+        body, self._body = b"".join(self._body), None
+        pending = self._pending
+        pending.response_complete = False
+        pending.keep_alive = self.parser.should_keep_alive()
+        self.cycle = pending  # type: ignore[assignment]  # it answers to what uvicorn asks of one
+        service = self.exporter.service
+        if self._size > self._limit:
+            error = TooLarge(
+                f"the body has more than {self._limit} bytes: DECK_MAX_BODY_BYTES is {self._limit}"
+            )
+            gateway.count_refusal(service, error)
+            self._answer(plain_error(error))
+            return
+        path, _, query = self.url.partition(b"?")
+        call = Call(self.parser.get_method().decode(), path, query, dict(self.headers), body)
+        gateway.push(service, call, self._answer)
+
+    def _answer(self, reply: Reply) -> None:
+        pending = self._pending
+        pending.response_complete = True
+        if self.transport.is_closing():
+            return
+        if reply is ACCEPTED and pending.keep_alive:
+            self.transport.write(self._accepted())
+            self.on_response_complete()
+            return
+        head = [b"HTTP/1.1 %d %s\r\n" % (reply.status, _REASONS.get(reply.status, b""))]
+        for name, value in (*self.server_state.default_headers, *reply.raw_headers()):
+            head += (name, b": ", value, b"\r\n")
+        if not pending.keep_alive:
+            head.append(b"connection: close\r\n")
+        head += (b"\r\n", reply.body)
+        self.transport.write(b"".join(head))
+        if not pending.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _accepted(self) -> bytes:
+        # uvicorn makes a new list of default headers each second, for the date.
+        defaults = self.server_state.default_headers
+        cached = _accepted_bytes.get(id(defaults))
+        if cached is None or cached[0] is not defaults:
+            lines = b"".join(b"%s: %s\r\n" % pair for pair in defaults)
+            cached = (defaults, b"HTTP/1.1 200 OK\r\n" + lines + b"content-length: 0\r\n\r\n")
+            _accepted_bytes.clear()
+            _accepted_bytes[id(defaults)] = cached
+        return cached[1]
+
+
+_accepted_bytes: dict[int, tuple[list[tuple[bytes, bytes]], bytes]] = {}
+
+
+def protocol_for(exporter: Exporter) -> type[HotProtocol]:
+    """The protocol class uvicorn is to use for this application."""
+    return type("BoundHotProtocol", (HotProtocol,), {"exporter": exporter})
