@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from exporter.deck_errors import (
@@ -28,82 +28,17 @@ from exporter.deck_errors import (
 from exporter.deck_http import Answer, DeckHttp, RetryPolicy
 from exporter.deck_outbox import Outbox, Push
 from exporter.deck_payload import encode, shown, split_faults, trade_json, without
+from exporter.deck_reports import Counters, Herald
 from exporter.spool import Record, Spool
 
-__all__ = ["Counters", "Sender"]
+__all__ = ["Sender"]
 
 BATCH: Final = 500
 """Trades in one request: about 120 kB, far below the deck's body limit."""
 HELD_TRADES: Final = 100_000
 """Trades kept in memory while the disk refuses the spool; about 50 MB."""
-REMIND_SECONDS: Final = 60.0
-"""A fault that goes on is logged this often, not at every attempt."""
 PATIENCE: Final = RetryPolicy(base_seconds=0.25, cap_seconds=5.0)
 """Waits between rounds while the deck is away; there is no last attempt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """What became of everything handed over, since the client was made.
-
-    Attributes:
-        sent: Requests the deck took: pushes and batches of trades.
-        sent_trades: Trades the deck took, those it knew already included.
-        duplicates: Of these, trades the deck said it had already.
-        retried: Requests tried again.
-        spooled: Trades that had to wait on disk because the deck was away.
-        recovered: Trades found on disk from an earlier process.
-        pending: Trades not with the deck yet, on disk and in memory.
-        held: Of these, in memory only, because the disk refused them.
-        dropped: Trades lost: disk and memory were full.  Anything but 0 is an emergency.
-        dead_lettered: Trades the deck refused, or that were damaged; kept in the dead-letter file.
-        refused: Gauges or pushes that no deck would take or that the deck refused.
-        coalesced: Gauges replaced by a newer value before they were sent.
-        lost_steps: Breaker steps folded together after a long time away.
-    """
-
-    sent: int = 0
-    sent_trades: int = 0
-    duplicates: int = 0
-    retried: int = 0
-    spooled: int = 0
-    recovered: int = 0
-    pending: int = 0
-    held: int = 0
-    dropped: int = 0
-    dead_lettered: int = 0
-    refused: int = 0
-    coalesced: int = 0
-    lost_steps: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """The counters by name."""
-        return asdict(self)
-
-
-class Herald:
-    """Log lines about a fault that goes on: at once, then every REMIND_SECONDS with how many it left out."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._log = logging.getLogger("deckrails.client")
-        self._monotonic = monotonic
-        self._told: dict[str, tuple[float, int]] = {}
-
-    def tell(self, phrase: str, level: int = logging.WARNING, **keys: object) -> None:
-        """Log `phrase` and its keys, unless the same phrase was logged a moment ago."""
-        now = self._monotonic()
-        told_at, left_out = self._told.get(phrase, (-REMIND_SECONDS, 0))
-        if now - told_at < REMIND_SECONDS:
-            self._told[phrase] = (told_at, left_out + 1)
-            return
-        if left_out:
-            keys["left_out"] = left_out
-        self._told[phrase] = (now, 0)
-        self._log.log(level, "%s: %s", phrase, ", ".join(f"{key}={value}" for key, value in keys.items()))
-
-    def over(self, phrase: str) -> None:
-        """The fault is over: the next one of its kind is logged at once."""
-        self._told.pop(phrase, None)
 
 
 class Sender:
@@ -291,6 +226,7 @@ class Sender:
         try:
             if self._failures:
                 self._count(retried=1)
+            self._warn()
             self._sync_spool()
             self._bury_misfits()
             self._send_gauges()
@@ -388,6 +324,17 @@ class Sender:
 
     # -- trades ----------------------------------------------------------------------------------------
 
+    def _warn(self) -> None:
+        """Say aloud what a person should mend while it can still be mended."""
+        if self._held:
+            phrase = "the disk refuses the spool, trades wait in memory"
+            self._herald.tell(phrase, logging.CRITICAL, trades=len(self._held), fault=self._spool_fault)
+        if self._dropped:
+            self._herald.tell("memory is full too, trades are LOST", logging.CRITICAL, lost=self._dropped)
+        if self.spool.cursor_fault:
+            fault = self.spool.cursor_fault
+            self._herald.tell("sent trades would be sent again after a restart", logging.ERROR, fault=fault)
+
     def _sync_spool(self) -> None:
         try:
             self.spool.sync()
@@ -411,6 +358,7 @@ class Sender:
                 self._deliver([record.body for record in records], ack)
                 gone += len(records)
             elif self._held:
+                self.spool.reclaim()  # all on disk is sent: it may be our own past that fills the disk
                 gone += self._send_held()
             else:
                 return  # damaged lines were among those that waited
@@ -421,13 +369,6 @@ class Sender:
             if self._held_to_disk():
                 return 0
             bodies = [self._held[i] for i in range(min(BATCH, len(self._held)))]
-        self._herald.tell(
-            "the disk refuses the spool, trades wait in memory",
-            logging.CRITICAL,
-            trades=len(self._held),
-            dropped=self._dropped,
-            fault=self._spool_fault,
-        )
 
         def ack(count: int) -> None:
             with self._guard:

@@ -17,6 +17,7 @@ A torn or damaged line is never sent: it goes to the dead-letter file and is cou
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -63,6 +64,8 @@ class Spool:
             SpoolError: The directory cannot be made or written, or another process has it.
         """
         self.directory = directory
+        self.cursor_fault: OSError | None = None
+        """Why the cursor could not be written last; sent records would be sent again after a restart."""
         self.damaged = 0
         """Lines found torn or damaged, each kept in the dead-letter file."""
         self._segment_bytes = segment_bytes
@@ -94,8 +97,9 @@ class Spool:
                 f"the spool {self.directory} is used by process {owner}: "
                 "give each engine its own engine id or spool directory"
             ) from cause
-        os.ftruncate(self._lock_fd, 0)
-        os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the pid is only for the message above
+            os.ftruncate(self._lock_fd, 0)
+            os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
         self._cursor_fd = os.open(self.directory / CURSOR, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         at_segment, at_offset = self._read_cursor()
         pending = 0
@@ -298,9 +302,36 @@ class Spool:
         self._advance(record.segment, record.end)
 
     def _advance(self, number: int, offset: int) -> None:
-        # No fsync: a cursor that is behind repeats trades, which the deck counts once; never ahead.
+        # No fsync, and a full disk is no fault: a cursor that is behind repeats trades after a restart, which
+        # the deck counts once; it is never ahead.
         self._at = (number, offset)
-        os.pwrite(self._cursor_fd, f"{number:012d} {offset:012d}\n".encode(), 0)
+        try:
+            os.pwrite(self._cursor_fd, f"{number:012d} {offset:012d}\n".encode(), 0)
+        except OSError as fault:
+            self.cursor_fault = fault
+        else:
+            self.cursor_fault = None
+
+    def reclaim(self) -> bool:
+        """Give the disk back what sent records take in the active segment; False if some are not sent.
+
+        For a disk that is full: otherwise a segment goes when it is large, or when the spool closes.
+
+        Raises:
+            SpoolError: The disk refused even that.
+        """
+        with self._guard:
+            active = self._segments[-1]
+            if self._pending or len(self._segments) > 1 or active.number not in self._fds:
+                return False
+            self._advance(active.number, 0)  # first: a cursor beyond the end would skip records
+            try:
+                os.ftruncate(self._fds[active.number], 0)
+            except OSError as cause:
+                raise SpoolError(f"cannot shrink the spool {self.directory}: {cause}") from cause
+            active.size = 0
+            self._torn_tail = False
+            return True
 
     def _drop_first_segment(self) -> None:
         with self._guard:
@@ -364,7 +395,6 @@ class Spool:
             if pending:
                 os.fsync(fds[last.number])
             else:
-                os.pwrite(self._cursor_fd, f"{last.number:012d} {last.size:012d}\n".encode(), 0)
                 for segment in self._segments:
                     segment.path.unlink(missing_ok=True)
         except OSError as cause:

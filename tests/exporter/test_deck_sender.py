@@ -14,7 +14,7 @@ import pytest
 
 from exporter.deck_errors import DeckClosedError, SpoolError
 from exporter.deck_http import DeckHttp, RetryPolicy
-from exporter.deck_sender import Herald, Sender
+from exporter.deck_sender import Sender
 from exporter.spool import Spool
 from tests.fakes.http_deck import Scripted, StandInDeck
 
@@ -318,16 +318,56 @@ def test_a_disk_that_is_full_for_a_while_keeps_the_order_over_memory_and_disk(
     assert list(deck.trades) == ids(range(30))
 
 
-def test_what_neither_disk_nor_memory_takes_is_counted_as_dropped(
+def test_a_disk_filled_by_our_own_sent_trades_is_given_back_before_trades_wait_in_memory(
     make: Senders, deck: StandInDeck, tmp_path: Path
+) -> None:
+    """What is sent frees its place: else a full disk would stay full of trades the deck has."""
+
+    class TightDisk(Spool):
+        """Room for three records, freed only by giving back what is sent."""
+
+        room = 3
+
+        def append(self, body: bytes) -> None:
+            if not self.room:
+                raise SpoolError("no space left on device")
+            super().append(body)
+            self.room -= 1
+
+        def reclaim(self) -> bool:
+            done = super().reclaim()
+            self.room = 3 if done else self.room
+            return done
+
+    deck.stop()
+    spool = TightDisk(tmp_path / "tight")
+    sender = make(spool=spool)
+    for number in range(10):
+        sender.offer_trade(trade(number))
+    assert sender.counters().held == 7
+    deck.start()
+    assert sender.flush(SOON)
+    assert list(deck.trades) == ids(range(10))
+    assert spool.room > 0
+
+
+def test_what_neither_disk_nor_memory_takes_is_counted_as_dropped(
+    make: Senders, deck: StandInDeck, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Memory is bounded; a loss is never silent."""
     deck.stop()
     sender = make(spool=FullDisk(tmp_path / "full"), held_trades=3)
-    for number in range(5):
-        sender.offer_trade(trade(number))
+    with caplog.at_level(logging.CRITICAL, "deckrails.client"):
+        for number in range(5):
+            sender.offer_trade(trade(number))
+        assert not sender.flush(0.1)
     counters = sender.counters()
     assert (counters.held, counters.dropped, counters.pending) == (3, 2, 3)
+    assert "trades wait in memory: trades=" in caplog.text
+    assert "trades are LOST: lost=2" in caplog.text
+    deck.start()
+    assert sender.flush(SOON)
+    assert list(deck.trades) == ids(range(3))
 
 
 def test_close_leaves_on_disk_what_the_deck_did_not_take_and_the_next_process_sends_it(
@@ -382,24 +422,3 @@ def test_a_fault_of_the_client_itself_does_not_end_its_thread(
     assert sender.flush(SOON)
     assert list(deck.trades) == ["t0"]
     assert "a fault of the client itself" in caplog.text
-
-
-def test_a_fault_that_goes_on_is_logged_at_once_and_then_once_a_minute(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """The log of an engine without its deck stays readable."""
-    clock = [0.0]
-    herald = Herald(lambda: clock[0])
-    with caplog.at_level(logging.WARNING, "deckrails.client"):
-        for second in range(130):
-            clock[0] = float(second)
-            herald.tell("the deck is away", pending=second)
-        assert [record.getMessage() for record in caplog.records] == [
-            "the deck is away: pending=0",
-            "the deck is away: pending=60, left_out=59",
-            "the deck is away: pending=120, left_out=59",
-        ]
-        caplog.clear()
-        herald.over("the deck is away")
-        herald.tell("the deck is away", pending=7)
-        assert caplog.records[0].getMessage() == "the deck is away: pending=7"

@@ -243,6 +243,36 @@ def test_a_closed_spool_takes_nothing_more(tmp_path: Path) -> None:
         spool.append(body(0))
 
 
+def test_what_is_sent_can_be_given_back_to_the_disk_and_the_next_records_are_not_lost(tmp_path: Path) -> None:
+    """Only when all is sent; afterwards the queue goes on, also over a crash."""
+    spool = Spool(tmp_path / "spool")
+    spool.append(body(0))
+    assert not spool.reclaim()
+    spool.ack(spool.peek(1)[-1], 1)
+    assert spool.reclaim()
+    (segment,) = (tmp_path / "spool").glob("*.log")
+    assert segment.stat().st_size == 0
+    spool.append(body(1))
+    abandon(spool)
+    with opened(tmp_path / "spool") as after:
+        assert bodies(after.peek(10)) == [body(1)]
+
+
+def test_a_cursor_that_cannot_be_written_stops_nothing_and_is_told(tmp_path: Path) -> None:
+    """A full disk refuses even the few bytes of the cursor: what is sent may come again, no more."""
+    spool = Spool(tmp_path / "spool")
+    spool.append(body(0))
+    spool.append(body(1))
+    os.close(spool._cursor_fd)
+    spool._cursor_fd = os.open(spool.directory / "cursor", os.O_RDONLY)
+    spool.ack(spool.peek(1)[-1], 1)
+    assert isinstance(spool.cursor_fault, OSError)
+    assert bodies(spool.peek(10)) == [body(1)]
+    abandon(spool)
+    with opened(tmp_path / "spool") as after:
+        assert bodies(after.peek(10)) == [body(0), body(1)]
+
+
 steps = st.lists(
     st.one_of(
         st.just(("append", 0)),
@@ -250,6 +280,7 @@ steps = st.lists(
         st.tuples(st.just("crash"), st.integers(0, 30)),
         st.just(("close", 0)),
         st.just(("sync", 0)),
+        st.just(("reclaim", 0)),
     ),
     max_size=40,
 )
@@ -278,6 +309,8 @@ def test_any_story_of_appends_sends_and_crashes_delivers_each_record_once_and_in
                 del waiting[: len(records)]
         elif step == "sync":
             spool.sync()
+        elif step == "reclaim":
+            assert not (spool.reclaim() and waiting)
         else:
             if step == "close":
                 spool.close()
