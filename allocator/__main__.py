@@ -49,6 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"allocator: {line}", file=sys.stderr)
         return 2
     log = configured_log(settings.log_level, settings.log_format)
+    if arguments.command == "backtest":
+        from allocator.backtest_command import run  # noqa: PLC0415 - the daemon does without
+
+        with prometheus_api(settings, log) as metrics:
+            return run(arguments, settings, metrics)
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -176,6 +181,16 @@ def _parser() -> argparse.ArgumentParser:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--once", action="store_true", help="decide once and end")
     how.add_argument("--dry-run", action="store_true", help="print what would be published and why")
+    commands = parser.add_subparsers(dest="command")
+    backtest = commands.add_parser("backtest", help="what the shares would have been")
+    backtest.add_argument("--from", dest="begin", metavar="TIME", help="first row, ISO 8601 or epoch seconds")
+    backtest.add_argument("--to", dest="end", metavar="TIME", help="last row, ISO 8601 or epoch seconds")
+    backtest.add_argument("--step", type=float, metavar="SEC", help="seconds between rows (REFRESH_SEC)")
+    backtest.add_argument("--csv", metavar="FILE", help="read this file instead of Prometheus")
+    backtest.add_argument("--plot", metavar="FILE", help="draw out.png or out.html")
+    backtest.add_argument(
+        "--cost-bps", type=float, default=0.0, metavar="BPS", help="cost of turnover, basis points (0)"
+    )
     return parser
 
 

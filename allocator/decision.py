@@ -11,11 +11,10 @@ from enum import Enum
 
 import numpy as np
 
-from allocator.history import Observation, Outcome
+from allocator.history import PAUSE_ROWS, Observation, Outcome
 from allocator.policy import Assessment, assess, share_bounds
 
 __all__ = [
-    "LEAVES_AFTER_ROWS",
     "Action",
     "Decision",
     "InForce",
@@ -24,9 +23,6 @@ __all__ = [
     "decide",
     "next_shares",
 ]
-
-LEAVES_AFTER_ROWS = 6
-"""A strategy without PnL for more rows than this leaves the set, with share 0."""
 
 _ROUNDING = 1e-9
 
@@ -149,7 +145,7 @@ def decide(seen: Observation, held: InForce, limits: Limits, *, again: bool = Fa
     guard = _guard(seen, held)
     if guard is not None:
         return _skip(seen, held, *guard)
-    member = seen.absent_rows <= LEAVES_AFTER_ROWS
+    member = seen.absent_rows <= PAUSE_ROWS
     names = [name for name, stays in zip(seen.strategies, member, strict=True) if stays]
     if seen.readings < limits.min_readings:
         return _too_few(seen, held, names, limits)
@@ -219,8 +215,8 @@ def _guard(seen: Observation, held: InForce) -> tuple[str, str] | None:
     newest = seen.newest
     if not newest:
         return Outcome.NONE.label, Outcome.NONE.meaning
-    if (seen.absent_rows > LEAVES_AFTER_ROWS).all():
-        return Outcome.NONE.label, f"no strategy had PnL within {LEAVES_AFTER_ROWS} refreshes"
+    if (seen.absent_rows > PAUSE_ROWS).all():
+        return Outcome.NONE.label, f"no strategy had PnL within {PAUSE_ROWS} refreshes"
     if seen.returns.shape[0] > 0 and Outcome.ONE not in newest:
         # The commonest outcome speaks for all; ties go to the first strategy.
         speaks = max(dict.fromkeys(newest), key=newest.count)

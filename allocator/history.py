@@ -18,7 +18,17 @@ import numpy.typing as npt
 
 from allocator.errors import NoDataError
 
-__all__ = ["Answers", "Grid", "Observation", "Outcome", "Sample", "Series", "grid_for", "observe"]
+__all__ = [
+    "PAUSE_ROWS",
+    "Answers",
+    "Grid",
+    "Observation",
+    "Outcome",
+    "Sample",
+    "Series",
+    "grid_for",
+    "observe",
+]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -26,6 +36,9 @@ CodeArray = npt.NDArray[np.int8]
 
 SETTLE_SECONDS = 30.0
 """How long after a restart PnL may still show the old count: a scrape and two rule groups."""
+
+PAUSE_ROWS = 6
+"""A strategy or an account that says nothing for more rows than this has left."""
 
 
 class Outcome(IntEnum):
@@ -326,12 +339,13 @@ def _equity(series: Sequence[Series], jobs: set[str | None], grid: Grid) -> Floa
     if not ours:
         return np.full(grid.rows, np.nan)
     by_job = np.column_stack([_on_grid(one, grid) for one in ours])
-    # A job that has not begun yet, or has ended, is no part of the sum; one that merely pauses is.
+    # A job that pauses leaves a hole, not a smaller sum; one that stays away is no part of it any more.
     live = np.isfinite(by_job)
-    begun = np.maximum.accumulate(live, axis=0)
-    ended = ~np.maximum.accumulate(live[::-1], axis=0)[::-1]
+    row = np.arange(grid.rows)[:, None]
+    away = row - np.maximum.accumulate(np.where(live, row, -grid.rows), axis=0)
     total: FloatArray = np.where(live, by_job, 0.0).sum(axis=1)
-    total[(begun & ~ended & ~live).any(axis=1) | ~live.any(axis=1)] = np.nan
+    pauses = (away > 0) & (away <= PAUSE_ROWS)
+    total[pauses.any(axis=1) | ~live.any(axis=1)] = np.nan
     return total
 
 

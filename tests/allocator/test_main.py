@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from allocator.__main__ import main
 from allocator.queries import EQUITY
 from scripts import native
 from scripts.render import Ports, render_stack
@@ -125,6 +126,41 @@ def test_once_publishes_what_the_dry_run_said(recorded, tmp_path):
     assert json.loads(again.stderr.splitlines()[-1])["event"] == "shares held"
     after = requests.get(recorded["DECK_URL"] + "/allocator/weights", timeout=5).json()
     assert after["version"] == document["version"]
+
+
+def test_a_backtest_on_recorded_history(recorded, tmp_path):
+    """The day is walked, printed and drawn; the loser's share ends at the floor."""
+    begin = str(time.time() - 12 * 3600)
+    ended = run(
+        "backtest", "--from", begin, "--to", str(time.time()), "--plot", "out.png", "--cost-bps", "5",
+        cwd=tmp_path, **recorded,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "72 rows of 600 s" in ended.stdout
+    (trend,) = (line.split() for line in ended.stdout.splitlines() if line.startswith("trend"))
+    assert trend[3] == "0.0500"
+    assert (tmp_path / "out.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ([], "want --from and --to, or --csv FILE"),
+        (["--from", "soon", "--to", "0"], "'soon' is no time"),
+        (["--from", "10", "--to", "5"], "want a from before the to"),
+        (["--csv", "none.csv"], "none.csv"),
+        (["--csv", "x", "--plot", "out.gif"], "ends in .png or .html"),
+        (["--csv", "x", "--step", "-1"], "want seconds above 0"),
+        (["--csv", "x", "--cost-bps", "nan"], "want 0 to 10000"),
+    ],
+)
+def test_a_wrong_backtest_is_told(args, says, tmp_path, monkeypatch, capsys):
+    """One line, status 1."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["backtest", *args]) == 1
+    told = capsys.readouterr().err
+    assert says in told
+    assert len(told.splitlines()) == 1
 
 
 @dataclass
