@@ -452,7 +452,7 @@ def _bad_data(
         gates.append("HALTED")
     if view.in_drawdown:
         gates.append("DRAWDOWN")
-    if as_number(given.equity_usd) <= 0.0:
+    if -MAX_USD <= as_number(given.equity_usd) <= 0.0:
         gates.append("NO_EQUITY")
     if positions >= policy.max_positions:
         gates.append("MAX_POSITIONS")

@@ -250,7 +250,7 @@ def _size_chunk(desk: Desk, batch: _Batch, out: Orders, rows: slice) -> None:
     drawdown = view.drawdown if batch.drawdown is None else batch.drawdown[rows]
     fallen = np.broadcast_to(np.asarray(drawdown >= policy.dd_max), (count,))
     flag(reasons, BIT["DRAWDOWN"], fallen)
-    broke = equity <= 0.0
+    broke = (equity <= 0.0) & (equity >= -MAX_USD)
     flag(reasons, BIT["NO_EQUITY"], broke)
     equity = np.where(broke, 0.0, equity)
     flag(reasons, BIT["MAX_POSITIONS"], batch.positions[rows] >= policy.max_positions)

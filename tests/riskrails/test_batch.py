@@ -60,7 +60,7 @@ def rows_of(draw: st.DrawFn) -> list[dict[str, Any]]:
     return rows
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(desks(), rows_of())
 def test_a_batch_equals_its_rows(desk: RiskRails, rows: list[dict[str, Any]]) -> None:
     """Every field of every row, bar the messages, is the one a single call gives, to the last bit."""

@@ -158,7 +158,7 @@ def _with(arguments: dict[str, Any], name: str, value: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", [*WORSE_UP, *BETTER_UP])
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(data=st.data(), desk=desks(share_age_seconds=0.0), arguments=calls())
 def test_08_size_is_monotone(
     name: str, data: st.DataObject, desk: RiskRails, arguments: dict[str, Any]

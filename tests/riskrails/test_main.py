@@ -39,8 +39,8 @@ def test_every_option_reaches_the_order(capsys: pytest.CaptureFixture[str]) -> N
     """Venue, exposures, leverage, name and regime as numbers change what they should."""
     extra = shlex.split(
         "--name m1 --step .001 --tick 1 --min-qty .01 --min-notional 50 --max-notional 900 "
-        "--held ETH-USD=-5000 --held BTC-USD=100 --exposure 5100 --positions 2 --open-risk .01 --leverage 1.5 "
-        "--regime .5 --json --equity 50000 --velocity 1 --symbol BTC-USD"
+        "--held ETH-USD=-5000 --held BTC-USD=100 --exposure 5100 --positions 2 --open-risk .01 "
+        "--leverage 1.5 --regime .5 --json --equity 50000 --velocity 1 --symbol BTC-USD"
     )
     assert main([*WORKED, *extra]) == 0
     order = json.loads(capsys.readouterr().out)
