@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import hashlib
+import logging
 import os
 import re
 import weakref
@@ -27,6 +28,8 @@ from exporter.spool import Spool
 __all__ = ["DEFAULT_URL", "AsyncDeckClient", "DeckClient", "token_from"]
 
 DEFAULT_URL: Final = "http://localhost:8002"
+
+log = logging.getLogger("deckrails.client")
 
 
 class DeckClient:
@@ -85,7 +88,9 @@ class DeckClient:
         self._sender: Sender | None = None
         if background:
             place = Path(spool_dir or environ.get("DECK_SPOOL_DIR") or _state_directory(environ))
-            spool = Spool(place / _spool_name(self.engine, address))
+            name = _spool_name(self.engine)
+            spool = Spool(place / f"{name}-{_digest(self.engine, address)}")
+            _say_what_waits_elsewhere(place, name, spool.directory)
             self._sender = Sender(self._http, spool, engine=self.engine, interval_seconds=interval_seconds)
             self._sender.start()
         _clients.add(self)
@@ -333,10 +338,24 @@ def _state_directory(environ: Mapping[str, str]) -> Path:
     return (Path(base) if base else Path.home() / ".local" / "state") / "deckrails" / "spool"
 
 
-def _spool_name(engine: str | None, address: str) -> str:
-    """A directory name for one engine and deck: a live deck never gets the trades meant for a paper one."""
-    digest = hashlib.sha256(f"{engine}\n{address}".encode()).hexdigest()[:8]
-    return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', engine or 'default')[:60]}-{digest}"
+def _spool_name(engine: str | None) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", engine or "default")[:60]
+
+
+def _digest(engine: str | None, address: str) -> str:
+    """One directory for one engine and deck: a live deck never gets the trades meant for a paper one."""
+    return hashlib.sha256(f"{engine}\n{address}".encode()).hexdigest()[:8]
+
+
+def _say_what_waits_elsewhere(place: Path, name: str, own: Path) -> None:
+    """Log spools of this engine for other addresses that still hold trades: DECK_URL may have changed."""
+    for other in sorted(place.glob(f"{name}-????????")):
+        if other != own and any(segment.stat().st_size for segment in other.glob("*.log")):
+            log.warning(
+                "trades of this engine wait for a deck at another address: directory=%s, this_one=%s",
+                other,
+                own,
+            )
 
 
 # -- the end of the process, and its children ----------------------------------------------------------

@@ -60,7 +60,7 @@ def number(value: Any, field: str) -> float:
     else:
         try:
             result = float(value)
-        except (TypeError, ValueError, OverflowError) as cause:
+        except Exception as cause:
             raise DeckInputError(
                 error="wrong_type", detail=f"{field} is {shown(value)}: want a number", field=field
             ) from cause
@@ -127,7 +127,10 @@ def mapping(value: Any, field: str, item: Callable[[Any, str], Any]) -> dict[str
 
 def shown(value: Any, limit: int = 80) -> str:
     """`value` for a message, short whatever it is."""
-    described = repr(value)
+    try:
+        described = repr(value)
+    except Exception:  # noqa: BLE001 - whatever a foreign __repr__ raises
+        described = object.__repr__(value)
     return described if len(described) <= limit else f"{described[: limit - 3]}..."
 
 

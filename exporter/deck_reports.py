@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final
 
-__all__ = ["Counters", "Herald"]
+__all__ = ["REMIND_SECONDS", "Counters", "Herald"]
 
 REMIND_SECONDS: Final = 60.0
 """A fault that goes on is logged this often, not at every attempt."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import random
 import threading
 import time
@@ -23,12 +24,13 @@ from exporter.deck_errors import (
     DeckError,
     DeckInputError,
     DeckRefusedError,
+    DeckUnavailableError,
     SpoolError,
 )
 from exporter.deck_http import Answer, DeckHttp, RetryPolicy
 from exporter.deck_outbox import Outbox, Push
 from exporter.deck_payload import encode, shown, split_faults, trade_json, without
-from exporter.deck_reports import Counters, Herald
+from exporter.deck_reports import REMIND_SECONDS, Counters, Herald
 from exporter.spool import Record, Spool
 
 __all__ = ["Sender"]
@@ -39,6 +41,29 @@ HELD_TRADES: Final = 100_000
 """Trades kept in memory while the disk refuses the spool; about 50 MB."""
 PATIENCE: Final = RetryPolicy(base_seconds=0.25, cap_seconds=5.0)
 """Waits between rounds while the deck is away; there is no last attempt."""
+
+
+class Bell:
+    """Wakes the thread.  Not an Event: its lock is not reentrant, and a signal handler may push too."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._rung = False
+
+    def ring(self) -> None:
+        """Wake the waiting thread, or let its next wait return at once."""
+        if not self._rung:
+            self._rung = True
+            self._queue.put(None)
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Whether it was rung; what was offered before a ring is seen after the wait."""
+        try:
+            self._queue.get(timeout=timeout_seconds)
+        except queue.Empty:
+            return False
+        self._rung = False
+        return True
 
 
 class Sender:
@@ -68,7 +93,7 @@ class Sender:
         self._monotonic = monotonic
         self._dice = dice
         self._herald = Herald(monotonic)
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # reentrant: a signal handler may push in the middle of a push
         self._outbox = Outbox()
         self._held: deque[bytes] = deque()
         self._misfits: deque[tuple[str, DeckInputError]] = deque()
@@ -77,8 +102,9 @@ class Sender:
         self._offered, self._delivered = (1 if spool.pending else 0), 0
         self._failures = 0
         self._away = False
+        self._asked_seconds: float | None = None
         self._spool_fault: SpoolError | None = None
-        self._wake = threading.Event()
+        self._wake = Bell()
         self._hurry = threading.Event()
         self._progress = threading.Condition()
         self._closed_because: str | None = None
@@ -86,7 +112,7 @@ class Sender:
             self._herald.tell(
                 "trades of an earlier process are on disk and will be sent", trades=spool.pending
             )
-            self._wake.set()
+            self._wake.ring()
         self._thread = threading.Thread(target=self._run, name="deck-sender", daemon=True)
 
     def start(self) -> None:
@@ -102,8 +128,7 @@ class Sender:
         with self._guard:
             self._outbox.merge(engine or self._engine, fields)
             self._offered += 1
-        if not self._wake.is_set():
-            self._wake.set()
+        self._wake.ring()
 
     def offer_trade(self, fields: Mapping[str, Any]) -> None:
         """Take a trade; once this returns it survives the death of the process."""
@@ -118,8 +143,7 @@ class Sender:
             with self._guard:
                 self._offered += 1
                 self._keep(body)
-        if not self._wake.is_set():
-            self._wake.set()
+        self._wake.ring()
 
     def _keep(self, body: bytes) -> None:
         """Put a trade on disk, or in memory while the disk refuses; the guard is held."""
@@ -160,7 +184,7 @@ class Sender:
         deadline = self._monotonic() + timeout_seconds
         target = self._offered
         self._hurry.set()
-        self._wake.set()
+        self._wake.ring()
         with self._progress:
             while self._delivered < target:
                 left = deadline - self._monotonic()
@@ -175,7 +199,7 @@ class Sender:
             return True
         done = self.flush(timeout_seconds)
         self._closed_because = "this client is closed: make a new one"
-        self._wake.set()
+        self._wake.ring()
         self._hurry.set()
         self._thread.join(timeout_seconds + sum(self._http.timeout_seconds))
         with self._guard:
@@ -200,7 +224,7 @@ class Sender:
         self._closed_because = (
             f"this client is of the process before the fork: make one in process {os.getpid()}"
         )
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._progress = threading.Condition()
         self._http.forget()
         self.spool.abandon()
@@ -210,7 +234,6 @@ class Sender:
     def _run(self) -> None:
         while True:
             self._wake.wait()
-            self._wake.clear()
             if self._closed_because:
                 return
             if self._round():
@@ -218,7 +241,7 @@ class Sender:
                 self._hurry.clear()
             else:
                 self._wait_out_the_fault()
-                self._wake.set()
+                self._wake.ring()
 
     def _round(self) -> bool:
         """Send everything that waits; whether it all went."""
@@ -237,6 +260,7 @@ class Sender:
         except Exception:  # the last line of defence: a dead thread would keep the trades on disk for ever
             logging.getLogger("deckrails.client").exception("a fault of the client itself")
             self._failures += 1
+            self._asked_seconds = None
             return False
         self._note_back()
         with self._progress:
@@ -246,16 +270,21 @@ class Sender:
 
     def _wait_out_the_fault(self) -> None:
         """Wait before the next round; what comes in meanwhile is synced to disk."""
-        until = self._monotonic() + self._patience.wait_seconds(self._failures, self._dice)
+        until = self._monotonic() + self.pause_seconds(self._failures, self._asked_seconds)
         while not self._hurry.is_set() and (left := until - self._monotonic()) > 0:
             if self._wake.wait(left) and not self._closed_because:
-                self._wake.clear()
                 self._sync_spool()
                 self._hurry.wait(min(self._interval, left))
         self._hurry.clear()
 
+    def pause_seconds(self, failures: int, asked_seconds: float | None) -> float:
+        """How long to wait after so many failures in a row, and at least what the deck asked for."""
+        pause = self._patience.wait_seconds(failures, self._dice)
+        return max(pause, min(asked_seconds or 0.0, REMIND_SECONDS))
+
     def _note_away(self, fault: DeckError) -> None:
         self._failures += 1
+        self._asked_seconds = fault.retry_after_seconds if isinstance(fault, DeckUnavailableError) else None
         with self._guard:
             if not self._away:
                 self._away = True

@@ -69,7 +69,7 @@ class Spool:
         self.damaged = 0
         """Lines found torn or damaged, each kept in the dead-letter file."""
         self._segment_bytes = segment_bytes
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # reentrant: a signal handler may append in the middle of an append
         self._dirty = False
         self._torn_tail = False
         self._segments: list[_Segment] = []

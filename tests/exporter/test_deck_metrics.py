@@ -230,6 +230,20 @@ def test_each_engine_and_each_deck_has_its_own_spool(deck: StandInDeck, tmp_path
     assert any(name.startswith("a_b_c-") for name in names)
 
 
+def test_trades_that_wait_for_another_address_are_not_forgotten(
+    deck: StandInDeck, caplog: pytest.LogCaptureFixture
+) -> None:
+    """DECK_URL changed while trades waited: the log says where, and none goes to the wrong deck."""
+    with DeckClient("http://127.0.0.1:9", background=True, engine="a") as old:
+        old.push_trade(trade(0))
+        assert not old.close(0.1)
+    assert old.dead_letters is not None
+    with caplog.at_level(logging.WARNING), DeckClient(background=True, engine="a") as new:
+        assert new.flush(SOON)
+    assert f"wait for a deck at another address: directory={old.dead_letters.parent}" in caplog.text
+    assert deck.trades == {}
+
+
 def test_a_second_client_on_the_same_spool_is_refused_with_what_to_do(deck: StandInDeck) -> None:
     """Two processes under one engine id are a mistake that would mix their trades."""
     with DeckClient(background=True), pytest.raises(SpoolError, match="its own engine id"):

@@ -49,6 +49,24 @@ def test_what_is_not_a_number_is_refused_by_name(value: Any) -> None:
     assert (refused.value.error, refused.value.field) == ("wrong_type", "pnl_by_strategy.scalp")
 
 
+class Hostile:
+    """An object whose every conversion fails in its own way."""
+
+    def __float__(self) -> float:
+        raise RuntimeError("no")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_an_object_that_fails_to_convert_is_refused_like_any_other() -> None:
+    """A tensor on a lost device must not end a tick with an error of its own."""
+    with pytest.raises(DeckInputError, match="Hostile object"):
+        metrics_payload({"equity_usd": Hostile()})
+    with pytest.raises(DeckInputError, match="fee_usd"):
+        trade_json({**TRADE, "fee_usd": Hostile()})
+
+
 @pytest.mark.parametrize(
     ("value", "want"), [(Decimal("1.5"), 1.5), (np.float32(0.5), 0.5), (np.int64(3), 3.0), (7, 7)]
 )

@@ -140,6 +140,27 @@ def test_a_deck_that_is_busy_gets_the_same_trade_again(make: Senders, deck: Stan
     assert sender.counters().dead_lettered == 0
 
 
+def test_the_deck_is_not_asked_again_before_the_time_it_gave(make: Senders, tmp_path: Path) -> None:
+    """Retry-After counts in the background too, up to a minute; without it the jittered wait stands."""
+    patience = RetryPolicy(base_seconds=1.0, cap_seconds=4.0)
+    sender = make(patience=patience, dice=lambda: 0.5)
+    assert sender.pause_seconds(1, None) == 0.5
+    assert sender.pause_seconds(9, 1.0) == 2.0
+    assert sender.pause_seconds(1, 7.0) == 7.0
+    assert sender.pause_seconds(1, 86_400.0) == 60.0
+
+
+def test_a_signal_handler_may_push_in_the_middle_of_a_push(make: Senders, deck: StandInDeck) -> None:
+    """A handler that reports a breaker must not wait for the very thread it interrupted."""
+    sender = make()
+    with sender._guard, sender.spool._guard:  # as if interrupted there
+        sender.offer_metrics(None, {"breaker": {"equity": True}})
+        sender.offer_trade(trade(0))
+    assert sender.flush(SOON)
+    assert deck.pushes == [{"breaker": {"equity": True}}]
+    assert list(deck.trades) == ["t0"]
+
+
 def test_a_refused_trade_is_set_aside_with_its_reason_and_its_neighbours_are_delivered(
     make: Senders, deck: StandInDeck, caplog: pytest.LogCaptureFixture
 ) -> None:
