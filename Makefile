@@ -34,6 +34,9 @@ bench: setup-bench ## measure beside the peers and print the ratios (PART=export
 lock: setup ## rewrite the hash-locked requirements from pyproject.toml
 	@scripts/lock.sh
 
+drill: setup ## prove that the pager works: trip a breaker on the running stack, watch, release (BREAKER=manual)
+	@$(PY) -m scripts.drill --breaker "$(or $(BREAKER),manual)"
+
 setup-up:
 	@scripts/setup.sh up
 
