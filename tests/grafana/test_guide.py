@@ -18,7 +18,8 @@ def section(uid: str) -> str:
         rf"^## {re.escape(board['title'])} \(`{uid}`\)\n(.*?)(?=^## )", GUIDE, re.MULTILINE | re.DOTALL
     )
     assert match, f"{board['title']} ({uid}) has no section"
-    return " ".join(match[1].split())
+    words = re.sub(r"!\[[^]]*\]\([^)]*\)", "", match[1])
+    return " ".join(words.split())
 
 
 @pytest.mark.parametrize("uid", boards.UIDS)
