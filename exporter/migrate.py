@@ -46,7 +46,8 @@ def upgrade(engine: Engine) -> None:
             verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
             if verdict != "ok":
                 raise StoreRefused(
-                    f"{engine.url.database} is damaged: {' '.join(str(verdict).split())}; restore a backup, the file is untouched"
+                    f"{engine.url.database} is damaged: {' '.join(str(verdict).split())}; "
+                    "restore a backup, the file is untouched"
                 )
         current = MigrationContext.configure(connection).get_current_revision()
         tables = set(sa.inspect(connection).get_table_names())

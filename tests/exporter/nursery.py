@@ -1,4 +1,4 @@
-"""Exporters in processes of their own, forked from one that has all imported, so that many starts are quick."""
+"""Exporters in processes of their own, forked from one that has all imported: many starts, quickly."""
 
 from __future__ import annotations
 

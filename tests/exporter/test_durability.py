@@ -96,7 +96,8 @@ def test_nothing_acknowledged_is_lost_or_counted_twice_by_kills(tmp_path: Path) 
             writer.stopping.set()
         for writer in writers:
             writer.join()
-    known, cursor = [], "0"
+    known: list[str] = []
+    cursor: str | None = "0"
     while cursor is not None:
         page = json.loads(exporter.call("GET", f"/trades?limit=10000&cursor={cursor}")[1])
         known += [trade["trade_id"] for trade in page["trades"]]

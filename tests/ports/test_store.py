@@ -1,0 +1,265 @@
+"""One suite for every store: the fake, SQLite and a real PostgreSQL keep the same promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from exporter.errors import CommitFailed
+from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Hold, Totals, Trade, WeightsDoc
+from exporter.schema import metadata
+from exporter.sql_store import SqlStore
+from exporter.store import Batch, GroupRow, Store, TradeQuery
+from exporter.trades import ZERO_TOTALS, add_trades
+from scripts.native_postgres import running_postgres
+from tests.fakes.store import FakeStore
+
+Opener = Callable[[], Store]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with running_postgres() as server:
+        yield server.url
+
+
+@pytest.fixture(params=["fake", "sqlite", "postgres"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    """Opens the same store, again and again; the one before is closed first."""
+    opened: list[Store] = []
+    if request.param == "fake":
+        fake = FakeStore()
+
+        def make() -> Store:
+            return fake
+    else:
+        url = f"sqlite:///{tmp_path}/deck.db"
+        if request.param == "postgres":
+            url = request.getfixturevalue("postgres")
+            engine = sa.create_engine(url)
+            with engine.begin() as connection:
+                connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+                connection.exec_driver_sql("CREATE SCHEMA public")
+            engine.dispose()
+
+        def make() -> Store:
+            return SqlStore(url)
+
+    def open_again() -> Store:
+        while opened:
+            opened.pop().close()
+        opened.append(make())
+        return opened[0]
+
+    yield open_again
+    while opened:
+        opened.pop().close()
+
+
+@pytest.fixture
+def store(reopen: Opener) -> Store:
+    opened = reopen()
+    opened.load()
+    return opened
+
+
+def group(name: str, body: bytes = b"# TYPE m gauge\nm 1\n") -> GroupRow:
+    return GroupRow(f'[["job","{name}"]]', body, None, 1.5, 0.0, None)
+
+
+def trade(seq: int, trade_id: str | None = None, **changes: object) -> Trade:
+    fields = {
+        "engine": "default",
+        "trade_id": trade_id or f"t{seq}",
+        "seq": seq,
+        "ts": 1000.0 + seq,
+        "strategy": "scalp",
+        "symbol": "BTC-USD",
+        "side": "buy",
+        "qty": 0.1,
+        "price": 100.1,
+        "fee_usd": -0.01,
+        "pnl_usd": None,
+        **changes,
+    }
+    return Trade(**fields)  # type: ignore[arg-type]  # the fields of a trade by name
+
+
+def with_totals(*trades: Trade, **more: object) -> Batch:
+    totals: dict[tuple[str, str], Totals] = {}
+    for one in trades:
+        key = (one.engine, one.strategy)
+        totals[key] = add_trades(totals.get(key, ZERO_TOTALS), [one])
+    return Batch(trades=trades, totals=totals, touches_deck=True, **more)  # type: ignore[arg-type]
+
+
+def test_what_was_committed_is_loaded(reopen: Opener) -> None:
+    """Every kind of record comes back equal, unicode and exact floats included."""
+    store = reopen()
+    store.load()
+    engine = EngineDoc(scalars={"equity_usd": (0.1 + 0.2, 5.0)}, info={"mode": "live"}, pushed_at=5.0)
+    breaker = BreakerDoc(holds={"alert": Hold(since=1.0, reason="é", keys=("a",))}, trips=3, changed_at=1.0)
+    weights = WeightsDoc(version=1, weights={"日本": 0.25}, reason="r", updated_at=2.0, who="me")
+    row = GroupRow('[["job","é"]]', 'm{a="é"} 1\n'.encode(), b"\x00\xff", 1.25, 2.5, 60.0)
+    change = BreakerChange(
+        seq=1,
+        at=1.0,
+        engine="default",
+        breaker="equity",
+        source="alert",
+        tripped=True,
+        open=True,
+        reason="é",
+        who="w",
+    )
+    batch = with_totals(
+        trade(1, pnl_usd=1.5),
+        groups={row.id: row},
+        engines={"default": engine},
+        breakers={("default", "equity"): breaker},
+        weights=[weights],
+        history=[change],
+    )
+    store.commit(batch, 1)
+    store = reopen()
+    found = store.load()
+    assert found.groups == {row.id: row}
+    assert found.engines == {"default": engine}
+    assert found.breakers == {("default", "equity"): breaker}
+    assert found.totals == batch.totals
+    assert found.weights == weights
+    assert (found.revision, found.deck_revision, found.trade_seq, found.history_seq) == (1, 1, 1, 1)
+    assert store.read_trades(TradeQuery()) == [trade(1, pnl_usd=1.5)]
+    assert store.read_breaker_history(None, None, 10) == [change]
+    assert store.check() == []
+
+
+def test_the_last_write_of_a_record_counts(store: Store) -> None:
+    """A second commit replaces a group; a removed group does not come back."""
+    a, b = group("a"), group("b")
+    store.commit(Batch(groups={a.id: a, b.id: b}), 1)
+    newer = group("a", b"# TYPE m gauge\nm 2\n")
+    store.commit(Batch(groups={a.id: newer, b.id: None}), 2)
+    # A shared store keeps a note of what was removed, for those who have it still.
+    assert {k: v for k, v in store.load().groups.items() if v is not None} == {a.id: newer}
+
+
+def test_a_known_trade_is_found_and_cannot_be_written_twice(store: Store) -> None:
+    """begin() tells known trades apart by engine and id; a second row of one id fails the whole batch."""
+    store.commit(with_totals(trade(1)), 1)
+    _, known = store.begin(1, [("default", "t1"), ("default", "t2"), ("other", "t1")])
+    assert known == {("default", "t1"): trade(1)}
+    store.abandon()
+    row = group("a")
+    with pytest.raises(CommitFailed):
+        store.commit(with_totals(trade(2, "t2"), trade(3, "t1"), groups={row.id: row}), 2)
+    assert store.newest_revision() == 1
+    assert store.load().groups == {}
+    assert [t.seq for t in store.read_trades(TradeQuery())] == [1]
+    store.commit(with_totals(trade(2, "t2")), 2)
+    assert store.newest_revision() == 2
+
+
+def test_a_batch_that_was_abandoned_left_nothing(store: Store) -> None:
+    """After abandon() the next batch begins as if there had been none."""
+    store.begin(0, [])
+    store.abandon()
+    row = group("a")
+    store.commit(Batch(groups={row.id: row}), 1)
+    assert store.load().revision == 1
+
+
+def test_changes_since_a_revision_are_the_later_ones(store: Store) -> None:
+    """What a replica asks for: later rows, removed ones as None, nothing older."""
+    a, b = group("a"), group("b")
+    store.commit(Batch(groups={a.id: a}), 1)
+    store.commit(Batch(groups={b.id: b}, engines={"x": EngineDoc(pushed_at=1.0)}, touches_deck=True), 2)
+    store.commit(Batch(groups={a.id: None}, engines={"x": None}, touches_deck=True), 3)
+    found = store.changes_since(1)
+    assert found.groups == {a.id: None, b.id: b}
+    assert found.engines == {"x": None}
+    assert (found.revision, found.deck_revision, found.weights) == (3, 3, None)
+    assert store.changes_since(3).groups == {}
+
+
+def test_trades_are_read_by_each_filter(store: Store) -> None:
+    """In order of arrival; strategy, engine, time and cursor narrow the page."""
+    store.commit(
+        with_totals(
+            trade(1),
+            trade(2, strategy="trend"),
+            trade(3, engine="e2"),
+            trade(4, ts=500.0),
+            trade(5, strategy="trend"),
+        ),
+        1,
+    )
+
+    def seqs(**query: object) -> list[int]:
+        return [t.seq for t in store.read_trades(TradeQuery(**query))]  # type: ignore[arg-type]
+
+    assert seqs() == [1, 2, 3, 4, 5]
+    assert seqs(strategy="trend") == [2, 5]
+    assert seqs(engine="e2") == [3]
+    assert seqs(since=1002.0, until=1005.0) == [2, 3]
+    assert seqs(after=2, limit=2) == [3, 4]
+
+
+def test_histories_are_read_newest_first(store: Store) -> None:
+    """Weights and breakers page backwards with `before`."""
+    docs = [WeightsDoc(version=n, weights={"a": n / 10}) for n in (1, 2, 3)]
+    changes = [
+        BreakerChange(
+            seq=n,
+            at=float(n),
+            engine="default",
+            breaker="venue" if n % 2 else "equity",
+            source="operator",
+            tripped=True,
+            open=True,
+            reason="",
+            who="",
+        )
+        for n in (1, 2, 3)
+    ]
+    store.commit(Batch(weights=docs, history=changes, touches_deck=True), 1)
+    assert store.read_weights(None, 2) == [docs[2], docs[1]]
+    assert store.read_weights(2, 2) == [docs[0]]
+    assert store.read_breaker_history("venue", None, 5) == [changes[2], changes[0]]
+    assert store.read_breaker_history(None, 3, 1) == [changes[1]]
+
+
+def test_the_deck_revision_is_the_last_that_touched_the_deck(reopen: Opener) -> None:
+    """A pushed group alone does not move it, before and after a restart."""
+    store = reopen()
+    store.load()
+    row = group("a")
+    store.commit(Batch(weights=[WeightsDoc(version=1)], touches_deck=True), 1)
+    store.commit(Batch(groups={row.id: row}), 2)
+    assert (store.load().revision, store.load().deck_revision) == (2, 1)
+    store = reopen()
+    store.load()
+    store.commit(Batch(groups={row.id: row}), 3)
+    assert store.load().deck_revision == 1
+
+
+def test_the_migrations_make_the_tables_the_code_expects(
+    request: pytest.FixtureRequest, postgres: str, tmp_path: Path
+) -> None:
+    """Alembic finds no difference between a migrated database and exporter.schema."""
+    del request
+    for url in (f"sqlite:///{tmp_path}/deck.db", postgres):
+        SqlStore(url).close()
+        engine = sa.create_engine(url)
+        with engine.connect() as connection:
+            different = compare_metadata(MigrationContext.configure(connection), metadata)
+        engine.dispose()
+        # PostgreSQL has one index more: only a shared store is asked what changed.
+        assert [
+            d for d in different if not (d[0] == "remove_index" and d[1].name == "ix_push_groups_revision")
+        ] == []
