@@ -164,15 +164,17 @@ class Exporter:
         self.service.ready = fresh
 
     async def _expire(self) -> None:
-        service = self.service
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
             try:
-                gone = await service.writer.submit(Expire(service.settings.group_ttl_sec))
+                await self.expire()
             except ExporterError as error:
                 log.warning("expiry failed", error=str(error))
-                continue
-            service.telemetry.expired.inc(gone)
+
+    async def expire(self) -> None:
+        """Let go of what has outlived its time."""
+        service = self.service
+        service.telemetry.expired.inc(await service.writer.submit(Expire(service.settings.group_ttl_sec)))
 
 
 def _clean_path(scope: Scope) -> Reply | None:

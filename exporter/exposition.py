@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from exporter.families import escape_value, header, series_prefix
+from exporter.protobuf import PROTOBUF, encode_families, is_protobuf, read_delimited, write_delimited
 from exporter.state import Group, State
+from exporter.textformat import parse_text
 
 __all__ = [
     "OPENMETRICS",
     "TEXT",
     "OwnFamily",
+    "negotiate",
     "push_times",
     "render_openmetrics",
+    "render_protobuf",
     "render_text",
 ]
 
@@ -73,6 +78,51 @@ def render_openmetrics(state: State, own: Iterable[OwnFamily]) -> bytes:
             parts.extend(bodies)
     parts.append(b"# EOF\n")
     return b"".join(parts)
+
+
+def render_protobuf(state: State, own: Iterable[OwnFamily]) -> bytes:
+    """The page as length-delimited protobuf, native histograms included."""
+    messages: list[Any] = []
+    for name, kind, help_text, bodies in _merged(state, own):
+        family = state.visible.get(name)
+        chunks = [state.groups[gid].chunks[name] for gid in family.shapes] if family else []
+        native = [chunk for chunk in chunks if chunk.native is not None]
+        plain = [chunk.body for chunk in chunks if chunk.native is None] + bodies[len(chunks) :]
+        parsed = parse_text(header(name, kind, help_text) + b"".join(plain), utf8_names=True)
+        found = list(encode_families(parsed))
+        for chunk in native:
+            for message in read_delimited(chunk.native or b""):
+                if not found:
+                    found.append(message)
+                else:
+                    found[0].metric.extend(message.metric)
+        messages += found
+    return write_delimited(messages)
+
+
+def negotiate(accept: bytes) -> str:
+    """The content type to answer with: the one the scraper likes best of those we have.
+
+    >>> negotiate(b"application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2") == OPENMETRICS
+    True
+    >>> negotiate(b"text/html, */*;q=0.1") == negotiate(b"") == TEXT
+    True
+    """
+    offers: list[tuple[float, str]] = []
+    for part in accept.decode("latin-1").split(","):
+        media, *parameters = (text.strip().lower() for text in part.split(";"))
+        given = dict(p.replace(" ", "").split("=", 1) for p in parameters if "=" in p)
+        try:
+            quality = float(given.get("q", "1"))
+        except ValueError:
+            continue
+        if media == "application/openmetrics-text" and given.get("version", "1.0.0") in ("1.0.0", "0.0.1"):
+            offers.append((quality, OPENMETRICS))
+        elif is_protobuf(part.strip().encode()):
+            offers.append((quality, PROTOBUF))
+        elif media == "text/plain" and given.get("version", "0.0.4") == "0.0.4":
+            offers.append((quality, TEXT))
+    return max(offers, key=lambda offer: offer[0])[1] if offers else TEXT
 
 
 def _merged(state: State, own: Iterable[OwnFamily]) -> Iterable[tuple[str, str, str | None, list[bytes]]]:

@@ -10,11 +10,11 @@ import math
 __all__ = ["go_float", "go_quote"]
 
 
-def go_float(value: float, exponent_from: int = 6) -> str:
-    """The shortest text of a float as Go's 'g' writes it: exponent from 10^6 in expositions, 10^21 in JSON.
+def go_float(value: float) -> str:
+    """The shortest text of a float as Go's 'g' writes it, with an exponent from 10^6 on.
 
-    >>> go_float(1.0), go_float(0.5), go_float(1e6), go_float(1e6, 21), go_float(float("inf"))
-    ('1', '0.5', '1e+06', '1000000', '+Inf')
+    >>> go_float(1.0), go_float(0.5), go_float(1e6), go_float(float("inf"))
+    ('1', '0.5', '1e+06', '+Inf')
     """
     if math.isnan(value):
         return "NaN"
@@ -25,7 +25,7 @@ def go_float(value: float, exponent_from: int = 6) -> str:
     digits = _digits(abs(value))
     exponent = int(f"{abs(value):.{len(digits) - 1}e}".partition("e")[2])
     sign = "-" if value < 0 else ""
-    if exponent < -4 or exponent >= exponent_from:
+    if exponent < -4 or exponent >= 6:
         mantissa = digits[0] + ("." + digits[1:] if len(digits) > 1 else "")
         return f"{sign}{mantissa}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
     return sign + f"{abs(value):.{max(len(digits) - 1 - exponent, 0)}f}"

@@ -488,7 +488,7 @@ class Expire(_NoTrades):
         """Number of groups that went."""
         gone = [
             gid
-            for gid in draft.group_ids()
+            for gid in (list(draft.group_ids()) if self.default_ttl else {*draft.state.mortal, *draft.groups})
             if (group := draft.group(gid)) is not None and is_expired(group, self.default_ttl, draft.now)
         ]
         for gid in gone:

@@ -128,6 +128,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     for name in ("token_file", "tokens_file", "tls_cert", "tls_key"):
         path: Path | None = getattr(settings, name)
         if path is not None and not path.is_file():
-            raise SettingsError(f"DECK_{name.upper()} is {path}: no such file")
+            # What stands where a token's file should may be the token itself.
+            shown = "given" if name == "token_file" else str(path)
+            raise SettingsError(f"DECK_{name.upper()} is {shown}: no such file")
     settings.alert_rules()
     return settings

@@ -155,6 +155,7 @@ class State:
     Attributes:
         revision: Number of the last commit; `deck_revision` of the last one that changed what /status shows
             apart from pushed groups.
+        mortal: Groups with a time to live of their own.
     """
 
     index: Index
@@ -167,6 +168,7 @@ class State:
     trade_seq: int = 0
     history_seq: int = 0
     series: int = 0
+    mortal: set[str] = field(default_factory=set)
     revision: int = 0
     deck_revision: int = 0
 
@@ -196,6 +198,10 @@ class State:
             self.groups.pop(group_id, None)
         else:
             self.groups[group_id] = group
+        if group is not None and group.ttl_seconds:
+            self.mortal.add(group_id)
+        else:
+            self.mortal.discard(group_id)
 
     def _hide(self, name: str, group_id: str) -> None:
         family = self.visible[name]

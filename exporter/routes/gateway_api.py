@@ -126,7 +126,7 @@ def _group(group: Group) -> dict[str, Any]:
             "time_stamp": _rfc3339(group.push_time or group.failure_time),
             "type": "GAUGE",
             "help": f"Last Unix time when changing this group in the Pushgateway {what}.",
-            "metrics": [{"labels": {"instance": "", **labels}, "value": go_float(value, 21)}],
+            "metrics": [{"labels": {"instance": "", **labels}, "value": go_float(value)}],
         }
     # These two keys come last: a metric called `labels` must not take their place.
     return {**shown, "labels": labels, "last_push_successful": group.push_time >= group.failure_time}
@@ -134,15 +134,15 @@ def _group(group: Group) -> dict[str, Any]:
 
 def _family(family: Family, stamp: float, values: list[bytes]) -> dict[str, Any]:
     def number(slot: int) -> str:
-        return "0" if slot < 0 else go_float(float(values[slot]), 21)
+        return "0" if slot < 0 else go_float(float(values[slot]))
 
     metrics: list[dict[str, Any]] = []
     for metric in family.metrics:
         shown: dict[str, Any] = {"labels": dict(metric.labels)}
         if family.kind == "summary":
-            shown["quantiles"] = {go_float(q, 21): number(slot) for q, slot in metric.points}
+            shown["quantiles"] = {go_float(q): number(slot) for q, slot in metric.points}
         elif family.kind in ("histogram", "gaugehistogram"):
-            shown["buckets"] = {go_float(bound, 21): number(slot) for bound, slot in metric.points}
+            shown["buckets"] = {go_float(bound): number(slot) for bound, slot in metric.points}
         if family.kind in ("summary", "histogram", "gaugehistogram"):
             shown["count"], shown["sum"] = number(metric.count), number(metric.sum)
         else:

@@ -6,8 +6,18 @@ import gzip
 
 from exporter.catalogue import CATALOGUE
 from exporter.deck import computed_families
-from exporter.exposition import OPENMETRICS, TEXT, OwnFamily, push_times, render_openmetrics, render_text
+from exporter.exposition import (
+    OPENMETRICS,
+    TEXT,
+    OwnFamily,
+    negotiate,
+    push_times,
+    render_openmetrics,
+    render_protobuf,
+    render_text,
+)
 from exporter.http import Call, Reply
+from exporter.protobuf import PROTOBUF
 from exporter.records import EVERY_ENGINE
 from exporter.service import Service
 
@@ -32,13 +42,15 @@ def own_families(service: Service) -> list[OwnFamily]:
     return [*telemetry.families(), *known]
 
 
+_RENDER = {TEXT: render_text, OPENMETRICS: render_openmetrics, PROTOBUF: render_protobuf}
+
+
 async def get_metrics(service: Service, call: Call) -> Reply:
     """The page, in the format and encoding the scraper asks for."""
     start = service.clock()
-    openmetrics = b"application/openmetrics-text" in call.headers.get(b"accept", b"")
-    render = render_openmetrics if openmetrics else render_text
-    body = render(service.state, own_families(service))
-    reply = Reply(200, body, OPENMETRICS if openmetrics else TEXT)
+    content_type = negotiate(call.headers.get(b"accept", b""))
+    body = _RENDER[content_type](service.state, own_families(service))
+    reply = Reply(200, body, content_type)
     if b"gzip" in call.headers.get(b"accept-encoding", b""):
         reply.body = await service.read(lambda: gzip.compress(body, 1))
         reply.headers.append((b"content-encoding", b"gzip"))

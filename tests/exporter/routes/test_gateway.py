@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import gzip
+import subprocess
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from exporter.errors import REASONS
+from exporter.protobuf import PROTOBUF, new_family, read_delimited, write_delimited
+from scripts.native import find_program
+from tests.exporter.conftest import Starter
+from tests.exporter.deck import START, Deck
+
+JOB = "/metrics/job/j"
+PROTO = {"Content-Type": PROTOBUF}
+OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
+
+
+def check_pages(deck: Deck) -> None:
+    """Both pages are what Prometheus reads: promtool for text, the reference parser for OpenMetrics."""
+    page = deck.send("GET", "/metrics")
+    assert page.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    promtool = subprocess.run(
+        [find_program("promtool"), "check", "metrics"], input=page.body, capture_output=True, check=False
+    )
+    # Lint about names that others chose is status 3; a page that cannot be read is 1.
+    assert promtool.returncode in (0, 3), promtool.stderr
+    open_page = deck.send("GET", "/metrics", headers=OPENMETRICS)
+    assert open_page.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert list(text_string_to_metric_families(open_page.text))
+
+
+def message(kind: int, name: str, *labels: tuple[str, str]) -> bytes:
+    family = new_family()
+    family.name, family.type = name, kind
+    metric = family.metric.add()
+    for label, value in labels:
+        metric.label.add(name=label, value=value)
+    if kind == 1:
+        metric.gauge.value = 1
+    elif kind == 2:
+        metric.summary.sample_count = 1
+        metric.summary.quantile.add(quantile=0.5, value=1)
+    else:
+        metric.histogram.sample_count = 3
+        metric.histogram.bucket.add(upper_bound=1, cumulative_count=2)
+    return write_delimited([family])
+
+
+SPOILERS: dict[str, tuple[str, bytes, dict[str, str], str]] = {
+    # what breaks a Pushgateway's page for everybody: path, body, headers, what the answer names
+    "empty name": (JOB, message(1, ""), PROTO, "invalid metric name"),
+    "name with a blank": (JOB, message(1, "a b"), PROTO, "invalid metric name"),
+    "name with a line feed": (JOB, message(1, "a\nb"), PROTO, "invalid metric name"),
+    "empty label name": (JOB, message(1, "m", ("", "x")), PROTO, "invalid label name"),
+    "label name with a quote": (JOB, message(1, "m", ('a"', "x")), PROTO, "invalid label name"),
+    "reserved label": (JOB, message(1, "m", ("__name__", "x")), PROTO, "reserved label name"),
+    "label twice": (JOB, message(1, "m", ("a", "x"), ("a", "y")), PROTO, "two labels"),
+    "le beside le": (JOB, message(4, "h", ("le", "x")), PROTO, '"le"'),
+    "quantile beside quantile": (JOB, message(2, "s", ("quantile", "x")), PROTO, '"quantile"'),
+    "le in the grouping key": (JOB + "/le/1", message(4, "h"), PROTO, '"le"'),
+    "quantile in the grouping key": (JOB + "/quantile/1", message(2, "s"), PROTO, '"quantile"'),
+    "le in the grouping key, text": (
+        JOB + "/le/1",
+        b'# TYPE h histogram\nh_bucket{le="1"} 1\nh_sum 1\nh_count 1\n',
+        {},
+        '"le"',
+    ),
+    "bound twice": (
+        JOB,
+        b'# TYPE h histogram\nh_bucket{le="1"} 1\nh_bucket{le="1.0"} 1\nh_sum 1\nh_count 1\n',
+        {},
+        "two lines",
+    ),
+    "push time": (JOB, b"push_time_seconds 1\n", {}, "push_time_seconds"),
+    "failure time": (JOB, b"push_failure_time_seconds 1\n", {}, "push_failure_time_seconds"),
+    "up": (JOB, b"up 1\n", {}, '"up"'),
+    "scrape": (JOB, b"scrape_duration_seconds 1\n", {}, "scrape_duration_seconds"),
+    "alerts": (JOB, b'ALERTS{alertname="x"} 1\n', {}, "ALERTS"),
+    "recording rule": (JOB, b"job:x:sum 1\n", {}, "colon"),
+    "ours": (
+        JOB,
+        b"# TYPE trading_trades_total counter\ntrading_trades_total 5\n",
+        {},
+        "trading_trades_total",
+    ),
+    "ours by prefix": (JOB, b"exporter_anything 5\n", {}, "exporter_anything"),
+    "line of ours": (JOB, b"trading_trade_pnl_usd_sum 5\n", {}, "trading_trade_pnl_usd"),
+    "unknown type": (JOB, message(1, "m").replace(b"\x18\x01", b"\x18\x09"), PROTO, "unknown type"),
+    "not of its type": (JOB, message(1, "m").replace(b"\x18\x01", b"\x18\x04"), PROTO, "not a histogram"),
+    "timestamp": (JOB, b"m 1 0\n", {}, "timestamps"),
+    "duplicate series": (JOB, b"m 1\nm 1\n", {}, "collected before"),
+    "duplicate across groups": ("/metrics/job/good/instance/i", b"# TYPE m gauge\nm 2\n", {}, "in the group"),
+    "two types": ("/metrics/job/other", b"# TYPE m counter\nm 2\n", {}, "used with type gauge"),
+    "long name": (JOB, b"a" * 1025 + b" 1\n", {}, "at most 1024"),
+    "long value": (JOB, b'm2{a="' + b"x" * 65537 + b'"} 1\n', {}, "at most 65536"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILERS)
+def test_one_bad_push_spoils_nobodys_scrape(deck: Deck, name: str) -> None:
+    """It is refused with a line that names the cause, and both pages stay valid and keep the others."""
+    deck.send("PUT", "/metrics/job/good", b'# TYPE m gauge\nm{instance="i"} 1\n')
+    path, body, headers, named = SPOILERS[name]
+    answer = deck.send("PUT", path, body, headers)
+    assert answer.status == 400
+    assert answer.text.startswith("pushed metrics are invalid or inconsistent with existing metrics: ")
+    assert named in answer.text
+    assert deck.metrics()['m{instance="i",job="good"}'] == 1
+    check_pages(deck)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b'labels{labels="x"} 1\n', {}),
+        (b"# TYPE x_total gauge\nx_total 1\n# TYPE x counter\nx 2\n", {}),
+        (b"# TYPE x_total counter\nx_total 1\n# TYPE x gauge\nx 2\n", {}),
+        (b'# TYPE g gaugehistogram\ng_bucket{le="1"} 1\ng_sum 1\ng_count 1\n', {}),
+        (message(5, "g"), PROTO),
+        (b"# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 1\n", {}),
+        (b"# HELP m back\\\\slash and\\nline\nm NaN\nn +Inf\n", {}),
+        (
+            b'# TYPE s summary\ns{quantile="1"} 1\n# TYPE h histogram\nh_bucket{le="10"} 1\nh_count 1\n',
+            {},
+        ),
+    ],
+)
+def test_odd_but_valid_pushes_leave_both_pages_valid(
+    deck: Deck, body: bytes, headers: dict[str, str]
+) -> None:
+    """What is taken can be shown in either format, before and after a restart."""
+    assert deck.send("PUT", JOB, body, headers).status == 200
+    check_pages(deck)
+
+
+def native_histogram() -> bytes:
+    family = new_family()
+    family.name, family.type = "n", 4
+    histogram = family.metric.add().histogram
+    histogram.sample_count, histogram.sample_sum, histogram.schema = 3, 6.5, 2
+    histogram.zero_threshold, histogram.zero_count = 0.001, 1
+    histogram.positive_span.add(offset=1, length=2)
+    histogram.positive_delta.extend([1, 0])
+    return write_delimited([family])
+
+
+def test_a_native_histogram_survives_whole(make_deck: Starter) -> None:
+    """Protobuf scrapes get it back span by span, also after a restart; text shows its count and sum."""
+    deck = make_deck()
+    assert deck.send("PUT", JOB, native_histogram(), PROTO).status == 200
+    for _ in range(2):
+        shown = deck.metrics()
+        assert shown['n_count{instance="",job="j"}'] == 3
+        assert shown['n_bucket{instance="",job="j",le="+Inf"}'] == 3
+        page = deck.send("GET", "/metrics", headers={"Accept": PROTOBUF})
+        assert page.headers["content-type"] == PROTOBUF
+        families = {family.name: family for family in read_delimited(page.body)}
+        metric = families["n"].metric[0]
+        assert [(pair.name, pair.value) for pair in metric.label] == [("instance", ""), ("job", "j")]
+        assert list(metric.histogram.positive_delta) == [1, 0]
+        assert metric.histogram.zero_count == 1
+        assert families["push_time_seconds"].metric[0].gauge.value == START
+        deck = make_deck()
+
+
+def test_a_float_histogram_keeps_its_fractions(deck: Deck) -> None:
+    """Counts that are no whole numbers come back as they were."""
+    family = new_family()
+    family.name, family.type = "f", 4
+    histogram = family.metric.add().histogram
+    histogram.sample_count_float = 2.5
+    histogram.bucket.add(upper_bound=1, cumulative_count_float=1.5)
+    deck.send("PUT", JOB, write_delimited([family]), PROTO)
+    assert deck.metrics()['f_bucket{instance="",job="j",le="1"}'] == 1.5
+    found = {
+        f.name: f for f in read_delimited(deck.send("GET", "/metrics", headers={"Accept": PROTOBUF}).body)
+    }
+    assert found["f"].metric[0].histogram.sample_count_float == 2.5
+
+
+def test_a_group_leaves_when_its_time_is_over(make_deck: Starter) -> None:
+    """The header's TTL counts before the setting's; a push renews it; 0 is for ever."""
+    deck = make_deck(DECK_GROUP_TTL_SEC="100")
+    deck.send("PUT", "/metrics/job/short", b"m 1\n", {"X-Group-TTL": "10"})
+    deck.send("PUT", "/metrics/job/usual", b"m 1\n")
+    deck.send("PUT", "/metrics/job/ever", b"m 1\n", {"X-Group-TTL": "0"})
+
+    def jobs() -> list[str]:
+        deck.run(deck.app.expire())
+        return sorted(
+            name.split('job="')[1].split('"')[0] for name in deck.metrics() if name.startswith("m{")
+        )
+
+    deck.tick(9)
+    assert jobs() == ["ever", "short", "usual"]
+    deck.send("POST", "/metrics/job/short", b"")
+    deck.tick(9)
+    assert jobs() == ["ever", "short", "usual"]
+    deck.tick(2)
+    assert jobs() == ["ever", "usual"]
+    deck.tick(100)
+    assert jobs() == ["ever"]
+    assert deck.metrics()["exporter_expired_groups_total"] == 2
+
+
+@pytest.mark.parametrize("header", ["soon", "-1", "nan", "inf"])
+def test_a_ttl_that_means_nothing_is_refused(deck: Deck, header: str) -> None:
+    """The answer names the header; nothing is pushed."""
+    answer = deck.send("PUT", JOB, b"m 1\n", {"X-Group-TTL": header})
+    assert (answer.status, "X-Group-TTL" in answer.text) == (422, True)
+    assert deck.send("GET", "/status").json["groups"] == 0
+
+
+def test_each_limit_is_named(make_deck: Starter) -> None:
+    """Body, series per push and series in all: 413, 413, 429, each with the setting's name."""
+    deck = make_deck(DECK_MAX_BODY_BYTES="1000", DECK_MAX_SERIES="5", DECK_MAX_SERIES_PER_PUSH="3")
+    answers = [
+        deck.send("PUT", JOB, b"m 1\n" + b"#" * 1000),
+        deck.send("PUT", JOB, gzip.compress(b"#" * 100_000), {"Content-Encoding": "gzip"}),
+        deck.send("PUT", JOB, b"a 1\nb 1\nc 1\nd 1\n"),
+        deck.send("PUT", "/metrics/job/k", b"a 1\nb 1\nc 1\n"),
+        deck.send("PUT", JOB, b"d 1\ne 1\nf 1\n"),
+        deck.send("POST", "/metrics/push", b" " * 1001),
+    ]
+    assert [answer.status for answer in answers] == [413, 413, 413, 200, 429, 413]
+    named = ["MAX_BODY_BYTES", "MAX_BODY_BYTES", "MAX_SERIES_PER_PUSH", "", "MAX_SERIES", "MAX_BODY_BYTES"]
+    assert all(name in answer.text for name, answer in zip(named, answers, strict=True))
+    shown = deck.metrics()
+    assert shown['exporter_push_rejections_total{reason="too_large"}'] == 4
+    assert shown['exporter_push_rejections_total{reason="limit_reached"}'] == 1
+    assert shown["exporter_series"] == 3
+    assert shown["exporter_series_limit"] == 5
+
+
+def test_every_reason_is_counted_from_zero(deck: Deck) -> None:
+    """Each reason of refusal has its counter before the first refusal."""
+    shown = deck.metrics()
+    assert all(shown[f'exporter_push_rejections_total{{reason="{reason}"}}'] == 0 for reason in REASONS)
+
+
+def test_crlf_is_taken_if_the_operator_says_so(make_deck: Starter) -> None:
+    """Refused with a hint by default; DECK_ACCEPT_CRLF=1 reads it."""
+    refused = make_deck().send("PUT", JOB, b"# TYPE m gauge\r\nm 1\r\n")
+    assert (refused.status, "DECK_ACCEPT_CRLF=1" in refused.text) == (400, True)
+    deck = make_deck(DECK_ACCEPT_CRLF="1")
+    assert deck.send("PUT", JOB, b"# TYPE m gauge\r\nm 1\r\n").status == 200
+    assert deck.metrics()['m{instance="",job="j"}'] == 1
+
+
+def test_utf8_names_are_taken_if_the_operator_says_so(make_deck: Starter) -> None:
+    """Quoted names and U__ paths with DECK_UTF8_NAMES=1; 400 without."""
+    body, path = b'{"my.metric","a.b"="x"} 1\n', "/metrics/job/j/U__x_2e_y/1"
+    assert make_deck().send("PUT", JOB, body).status == 400
+    deck = make_deck(DECK_UTF8_NAMES="1")
+    assert deck.send("PUT", path, body).status == 200
+    assert '{"my.metric","a.b"="x",instance="",job="j","x.y"="1"} 1' in deck.send("GET", "/metrics").text
+    deck = make_deck(DECK_UTF8_NAMES="1")
+    assert '{"my.metric","a.b"="x",instance="",job="j","x.y"="1"} 1' in deck.send("GET", "/metrics").text
+
+
+def test_a_known_shape_shows_new_numbers(deck: Deck) -> None:
+    """The remembered layout of a body must not remember its numbers, nor take a comment's for them."""
+    for number in (b"1", b"2.5", b"-3", b"1e3", b"NaN", b"7"):
+        deck.send("PUT", JOB, b"# HELP m has 5\n# TYPE m gauge\nm " + number + b"\n")
+        shown = deck.send("GET", "/metrics").text
+        assert 'm{instance="",job="j"} ' + number.decode() + "\n" in shown
+        assert "# HELP m has 5\n" in shown
+    assert deck.send("PUT", JOB, b"# HELP m has 5\n# TYPE m gauge\nm 0x7\n").status == 400
+    histogram = b'# TYPE h histogram\nh_bucket{le="+Inf"} %s\nh_sum 1\nh_count %s\n'
+    assert deck.send("PUT", JOB, histogram % (b"3", b"3")).status == 200
+    assert deck.send("PUT", JOB, histogram % (b"-3", b"-3")).status == 400
