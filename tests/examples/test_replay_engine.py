@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,16 @@ from typing import Any
 import pytest
 import requests
 
-from examples.replay_engine import parse, passes
+from examples.account import Account, Limits
+from examples.derived import WINDOW
+from examples.publisher import Publisher
+from examples.replay_engine import Engine, parse, passes
+from examples.replay_engine import run as run_bars
+from examples.trader import Trader
+from riskrails import RiskRails
 from scripts import native
 from tests.examples.bars import walk
+from tests.fakes.recording_deck import RecordingDeck
 
 
 def test_passes_stop_at_the_count_or_at_the_end_or_never() -> None:
@@ -59,6 +67,62 @@ def test_a_wrong_command_line_is_refused_with_status_2(
         parse(wrong)
     assert refused.value.code == 2
     assert wrong[0] in capsys.readouterr().err
+
+
+def engine(deck: RecordingDeck, account: Account | None = None) -> Engine:
+    """An engine on rails that know their account and shares, and on a deck that only remembers."""
+    rails = RiskRails()
+    rails.set_risk_shares(dict.fromkeys(("scalp", "momentum", "trend", "event"), 0.25))
+    return Engine(Trader(rails, account or Account(100_000.0)), rails, Publisher(deck, "e", "r", 1.7e9))
+
+
+def test_data_that_starts_over_carries_no_position_into_another_time() -> None:
+    """At the end of a pass all is closed at its last price; PnL goes on, the window begins anew."""
+    deck = RecordingDeck()
+    one = engine(deck)
+    bars = walk(WINDOW + 150, seed=3)
+    run_bars(one, bars, WINDOW, 300, loop=True, interval_seconds=0.0, stop=threading.Event())
+    assert one.bars == 300
+    held = 0.0
+    seam = None
+    for trade in deck.trades:
+        held += trade["qty"] * (1 if trade["side"] == "buy" else -1)
+        if trade["ts"] == bars[-1].time:
+            seam = held
+    assert seam == pytest.approx(0.0, abs=1e-9), "flat when the last bar was over"
+    one.finish()
+    net = sum(trade.get("pnl_usd", 0.0) - trade["fee_usd"] for trade in deck.trades)
+    assert one.summary()["pnl_usd"] == pytest.approx(net, abs=0.02)
+    assert one.trader.account.equity_usd == pytest.approx(100_000.0 + net)
+
+
+def test_a_stop_ends_the_run_after_the_bar_it_comes_in() -> None:
+    """SIGTERM sets it; no bar is begun after that."""
+    one = engine(RecordingDeck())
+    stop = threading.Event()
+    stop.set()
+    run_bars(one, walk(WINDOW + 50), WINDOW, None, loop=True, interval_seconds=0.0, stop=stop)
+    assert one.bars == 1
+
+
+def test_an_open_equity_breaker_stops_new_risk_and_is_released_aloud_after_a_week(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The deck hears it open; the rails refuse; after the rest the peak is moved, with a line in the log."""
+    deck = RecordingDeck()
+    one = engine(deck, Account(100_000.0, Limits(drawdown=0.001, release_drawdown=0.0, daily_loss=0.9)))
+    bars = walk(WINDOW + 700, seed=5)
+    run_bars(one, bars, WINDOW, None, loop=False, interval_seconds=0.0, stop=threading.Event())
+    states = [push["breaker"]["equity"] for push in deck.pushes if "breaker" in push]
+    first = states.index(True)
+    assert one.trader.account.trips["equity"] >= 1
+    assert one.trader.modes["reduce"] > 0
+    opened_at = [trade["ts"] for trade in deck.trades if "pnl_usd" not in trade]
+    tripped_at, released = bars[WINDOW + first].time, states.index(False, first)
+    # What was decided in the hour before the trip is filled at the next open; later ones must wait.
+    quiet = [ts for ts in opened_at if tripped_at < ts <= bars[WINDOW + released].time]
+    assert quiet == []
+    assert "peak moved from" in caplog.text
 
 
 class Run:
