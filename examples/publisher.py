@@ -99,7 +99,7 @@ class Publisher:
             tick_p50_ms=p50,
             tick_p95_ms=p95,
             error_rate_pct=0.0,
-            breaker=account.breakers,
+            breaker=account.breakers.is_open(),
             pnl_by_strategy=trader.pnl_by_strategy(),
             exposure_by_strategy=trader.exposure_by_strategy(),
             drawdown_pct_by_strategy={

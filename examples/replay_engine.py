@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +53,6 @@ class Engine:
     publisher: Publisher
     bars: int = 0
     max_drawdown_ratio: float = 0.0
-    trips: dict[str, int] = field(default_factory=dict)
 
     def on_bar(self, bar: Bar) -> None:
         """One tick: trade, tell the rails about the account, decide, tell the deck."""
@@ -62,13 +61,19 @@ class Engine:
         account = self.trader.account
         self.bars += 1
         self.max_drawdown_ratio = max(self.max_drawdown_ratio, account.drawdown_ratio)
-        for name in hour.tripped:
-            log.warning("breaker tripped: breaker=%s, market_time=%s", name, market_time(bar))
-        tripped_at = account.equity_tripped_at
-        if tripped_at is not None and bar.time - tripped_at > REBASE_HOURS * 3600.0:
-            log.warning("%s: market_time=%s", account.rebase(), market_time(bar))
-        self.rails.set_account_state(account.drawdown_ratio, daily_pnl_pct=max(-1.0, account.daily_pnl_ratio))
-        self.rails.set_breakers(account.breakers)
+        events = hour.events
+        if account.equity_halted_hours > REBASE_HOURS:
+            events += account.accept_loss(f"nobody there to decide for {REBASE_HOURS:g} market hours")
+        for event in events:
+            log.warning(
+                "breaker %s: breaker=%s, market_time=%s, reason=%s",
+                event.change,
+                event.breaker,
+                market_time(bar),
+                event.reason,
+            )
+        self.rails.set_account_state(account.drawdown_ratio, daily_pnl_pct=account.daily_pnl_ratio)
+        self.rails.set_breakers(account.breakers.is_open())
         self.trader.decide()
         self.publisher.fills(bar, hour.fills)
         self.publisher.gauges(self.trader)
@@ -94,7 +99,7 @@ class Engine:
             "fees_usd": round(self.publisher.fees_usd, 2),
             "max_drawdown_pct": round(100.0 * self.max_drawdown_ratio, 3),
             "orders": dict(sorted(self.trader.modes.items())),
-            "breaker_trips": account.trips,
+            "breaker_trips": dict(account.trips),
             "tick_p50_ms": round(p50, 3),
             "tick_p95_ms": round(p95, 3),
         }

@@ -22,6 +22,7 @@ from examples.derived import WINDOW, derived_features, derived_regime, derived_s
 from examples.market_data import Bar
 from examples.strategies import STRATEGIES, Strategy
 from riskrails import LiveFeatures, Order
+from riskrails.breakers import BreakerEvent
 
 __all__ = ["QTY_STEP", "SYMBOL", "Hour", "Rails", "Trader"]
 
@@ -55,7 +56,7 @@ class Hour:
 
     bar: Bar
     fills: tuple[Fill, ...]
-    tripped: tuple[str, ...]
+    events: tuple[BreakerEvent, ...]
 
 
 @dataclass
@@ -123,8 +124,8 @@ class Trader:
         for book in self.books.values():
             book.bars_held += 1
             book.peak_pnl_usd = max(book.peak_pnl_usd, book.pnl_usd(bar.close))
-        tripped = self.account.mark(bar.time, self._pnl_usd())
-        return Hour(bar, tuple(fills), tuple(tripped))
+        events = self.account.mark(bar.time, self._pnl_usd())
+        return Hour(bar, tuple(fills), events)
 
     def decide(self) -> list[Order]:
         """Ask every strategy after the newest closed bar; the rails size what wants to open.

@@ -1,65 +1,66 @@
-"""The account: drawdown from the peak, latched breakers, the day's loss."""
+"""The account: equity, 24 hours, and riskrails' breakers fed with market time."""
 
 from __future__ import annotations
 
 import pytest
 
-from examples.account import Account, Limits
+from examples.account import DAY, HOUR, Account
+from riskrails.breakers import BreakerPolicy
 
-HOUR, DAY = 3600.0, 86_400.0
+WIDE = BreakerPolicy(dd_trip=0.9, dd_release=0.8, daily_loss_max=0.9)
 
 
-def test_drawdown_is_measured_from_the_peak_with_unrealised_pnl() -> None:
-    """Up 10 %, down to par: 9.09 % below the peak."""
-    account = Account(100.0)
+def test_drawdown_is_measured_from_the_peak_and_the_peak_is_at_least_the_start() -> None:
+    """Up 10 % and back to par: 9.09 % below the peak; a first hour that loses counts from the start."""
+    account = Account(100.0, WIDE)
     account.mark(0.0, 10.0)
     account.mark(HOUR, 0.0)
     assert account.drawdown_ratio == pytest.approx(10.0 / 110.0)
-    assert account.equity_usd == 100.0
+    other = Account(100.0, WIDE)
+    other.mark(0.0, -4.0)
+    assert other.drawdown_ratio == pytest.approx(0.04)
+    assert other.daily_pnl_ratio == pytest.approx(-0.04)
 
 
 def test_the_equity_breaker_trips_once_and_a_recovery_alone_does_not_release_it() -> None:
     """Latched: at a new peak two hours later it is still open; rested and low enough it releases."""
-    account = Account(100.0, Limits(0.10, release_drawdown=0.05, release_hours=72.0, daily_loss=0.9))
-    assert account.mark(0.0, -10.0) == ["equity"]
-    assert account.mark(HOUR, -10.5) == []
-    account.mark(2 * HOUR, 5.0)
-    assert account.breakers["equity"]
-    account.mark(72 * HOUR, -6.0)
-    assert account.breakers["equity"], "rested, but not recovered"
-    account.mark(73 * HOUR, -4.0)
-    assert account.trips["equity"] == 1
-    assert account.drawdown_ratio > 0.05, "from the new peak of 105"
-    assert account.breakers["equity"]
-    account.mark(74 * HOUR, 2.0)
-    assert not account.breakers["equity"]
-
-
-def test_rebase_moves_the_peak_and_says_so() -> None:
-    """The only way the peak goes down, with both numbers for the log."""
-    account = Account(100.0)
-    account.mark(0.0, -20.0)
-    story = account.rebase()
-    assert "100.00 to 80.00" in story
-    assert (account.drawdown_ratio, account.breakers["equity"], account.equity_tripped_at) == (
-        0.0,
-        False,
-        None,
+    levels = BreakerPolicy(
+        dd_trip=0.10, dd_release=0.05, equity_cooldown_seconds=72 * HOUR, daily_loss_max=0.9
     )
-    account.mark(HOUR, -20.0)
-    assert not account.breakers["equity"]
+    account = Account(100.0, levels)
+    (event,) = account.mark(0.0, -10.0)
+    assert (event.breaker, event.change) == ("equity", "tripped")
+    assert account.mark(HOUR, -10.5) == ()
+    states = []
+    for hour, pnl in ((2, 5.0), (72, -6.0), (73, 2.0)):
+        account.mark(hour * HOUR, pnl)
+        states.append(account.breakers.is_open()["equity"])
+    assert states == [True, True, False]
+    assert account.trips == {"equity": 1}
+
+
+def test_accepting_a_loss_moves_the_peak_and_says_so() -> None:
+    """The only way the peak goes down: both numbers stand in the events for the log."""
+    account = Account(100.0, BreakerPolicy(dd_trip=0.1, dd_release=0.05, daily_loss_max=0.9))
+    account.mark(0.0, -20.0)
+    account.mark(5 * HOUR, -20.0)
+    assert account.equity_halted_hours == 5.0
+    moved, released = account.accept_loss("a person said so")
+    assert (moved.change, released.change) == ("peak_moved", "released")
+    assert "100.0 -> 80.0" in moved.reason
+    assert (account.drawdown_ratio, account.equity_halted_hours) == (0.0, 0.0)
+    account.mark(6 * HOUR, -20.0)
+    assert not account.breakers.is_open()["equity"]
 
 
 def test_a_days_loss_halts_until_the_next_day() -> None:
     """−3 % of the equity the day began with; a recovery within the day does not release it."""
-    account = Account(100.0, Limits(drawdown=0.5))
-    assert account.mark(0.0, -2.9) == []
-    assert account.mark(HOUR, -3.0) == ["daily_loss"]
+    account = Account(100.0, BreakerPolicy(dd_trip=0.5, dd_release=0.4))
     states = []
-    for time in (2 * HOUR, DAY):
-        account.mark(time, 1.0)
-        states.append(account.breakers["daily_loss"])
-    assert states == [True, False]
+    for time, pnl in ((0.0, -2.9), (HOUR, -3.0), (2 * HOUR, 1.0), (DAY, 1.0)):
+        account.mark(time, pnl)
+        states.append(account.breakers.is_open()["daily_loss"])
+    assert states == [False, True, True, False]
     assert account.daily_pnl_ratio == 0.0
 
 
@@ -71,15 +72,21 @@ def test_pnl_of_24_hours_looks_back_24_hours() -> None:
     assert account.pnl_24h_usd == 24.0
 
 
-def test_data_that_starts_over_starts_the_24_hours_over_and_keeps_the_breaker() -> None:
-    """Market time jumps back: no PnL of the future is looked back on, and nothing releases by that."""
-    account = Account(100.0)
+def test_data_that_starts_over_keeps_the_breaker_and_its_clock_running() -> None:
+    """Market time jumps back: no PnL of the future is looked back on, days still end, cooldowns still run."""
+    levels = BreakerPolicy(
+        dd_trip=0.1, dd_release=0.09, equity_cooldown_seconds=48 * HOUR, daily_loss_max=0.03
+    )
+    account = Account(100.0, levels)
     account.mark(1000 * HOUR, -15.0)
     account.mark(0.0, -14.0)
     assert account.pnl_24h_usd == 0.0
-    assert account.breakers["equity"]
-    account.mark(HOUR, -1.0)
-    assert account.breakers["equity"]
+    assert account.breakers.is_open()["equity"]
+    assert not account.breakers.is_open()["daily_loss"], "another day has begun"
+    account.mark(HOUR, -5.0)
+    assert account.breakers.is_open()["equity"], "recovered, not rested"
+    account.mark(60 * HOUR, -5.0)
+    assert not account.breakers.is_open()["equity"]
 
 
 def test_an_account_needs_money() -> None:
@@ -90,7 +97,10 @@ def test_an_account_needs_money() -> None:
 
 
 def test_a_ruined_account_reads_as_ruined() -> None:
-    """Equity below zero is a drawdown of all of it, not more."""
+    """Equity below zero is a drawdown of all of it, not more, and the day's loss is at most all."""
     account = Account(100.0)
     account.mark(0.0, -150.0)
-    assert account.drawdown_ratio == 1.0
+    assert (account.drawdown_ratio, account.daily_pnl_ratio) == (1.0, -1.0)
+    assert account.breakers.is_open()["equity"]
+    assert account.accept_loss("nothing left to begin from") == ()
+    assert account.breakers.is_open()["equity"]

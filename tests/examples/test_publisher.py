@@ -42,7 +42,7 @@ def test_gauges_are_percent_where_the_deck_wants_percent_and_name_every_strategy
     (push,) = deck.pushes
     assert push["drawdown_pct"] == pytest.approx(2.0)
     assert (push["equity_usd"], push["pnl_24h"]) == (98_000.0, -2_000.0)
-    assert push["breaker"] == {"equity": False, "daily_loss": False}
+    assert push["breaker"] == {"equity": False, "venue": False, "daily_loss": False, "manual": False}
     for name in ("pnl_by_strategy", "exposure_by_strategy", "drawdown_pct_by_strategy"):
         assert set(push[name]) == {"scalp", "momentum", "trend", "event"}
     assert metrics_payload(push) == push, "nothing a deck would refuse"

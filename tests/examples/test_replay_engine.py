@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 import requests
 
-from examples.account import Account, Limits
+from examples.account import Account
 from examples.derived import WINDOW
 from examples.publisher import Publisher
 from examples.replay_engine import Engine, parse, passes
 from examples.replay_engine import run as run_bars
 from examples.trader import Trader
 from riskrails import RiskRails
+from riskrails.breakers import BreakerPolicy
 from scripts import native
 from tests.examples.bars import walk
 from tests.fakes.recording_deck import RecordingDeck
@@ -110,7 +111,9 @@ def test_an_open_equity_breaker_stops_new_risk_and_is_released_aloud_after_a_wee
 ) -> None:
     """The deck hears it open; the rails refuse; after the rest the peak is moved, with a line in the log."""
     deck = RecordingDeck()
-    one = engine(deck, Account(100_000.0, Limits(drawdown=0.001, release_drawdown=0.0, daily_loss=0.9)))
+    one = engine(
+        deck, Account(100_000.0, BreakerPolicy(dd_trip=0.001, dd_release=0.0005, daily_loss_max=0.9))
+    )
     bars = walk(WINDOW + 700, seed=5)
     run_bars(one, bars, WINDOW, None, loop=False, interval_seconds=0.0, stop=threading.Event())
     states = [push["breaker"]["equity"] for push in deck.pushes if "breaker" in push]
@@ -122,7 +125,7 @@ def test_an_open_equity_breaker_stops_new_risk_and_is_released_aloud_after_a_wee
     # What was decided in the hour before the trip is filled at the next open; later ones must wait.
     quiet = [ts for ts in opened_at if tripped_at < ts <= bars[WINDOW + released].time]
     assert quiet == []
-    assert "peak moved from" in caplog.text
+    assert "breaker peak_moved: breaker=equity" in caplog.text
 
 
 class Run:

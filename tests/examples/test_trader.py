@@ -11,16 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from examples.account import Account, Limits
+from examples.account import Account
 from examples.derived import WINDOW, derived_spread_bps
 from examples.market_data import Bar, load_bars, position_of
 from examples.strategies import STRATEGIES, Strategy
 from examples.trader import SYMBOL, Hour, Trader
 from riskrails import RiskRails, VenueRules
+from riskrails.breakers import BreakerPolicy
 from riskrails.order import Order
 from tests.examples.bars import bar, walk
 
-FEE = 5.0
+WIDE = BreakerPolicy(dd_trip=0.9, dd_release=0.8, daily_loss_max=0.9)
 
 
 def rails(**settings: Any) -> RiskRails:
@@ -51,7 +52,7 @@ class Recorded:
 
 def trader(bars: Sequence[Bar], strategies: Mapping[str, Strategy] = STRATEGIES, **change: Any) -> Trader:
     """A trader warmed up on the first bars."""
-    made = Trader(Recorded(**change), Account(100_000.0, Limits(0.9, daily_loss=0.9)), strategies)
+    made = Trader(Recorded(**change), Account(100_000.0, WIDE), strategies)
     made.warm_up(bars[:WINDOW])
     return made
 
