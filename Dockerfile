@@ -5,18 +5,19 @@ ARG PYTHON_VERSION=3.13
 FROM python:${PYTHON_VERSION}-slim AS wheels
 # The lock alone, so that a change of our code downloads nothing.
 COPY requirements/server.txt /tmp/server.txt
-# What the packages bring for their own tests is left out.
+# What the packages bring for their own tests is left out.  The root is read-only when it runs, so what can be
+# compiled is compiled here.
 RUN python -m venv --without-pip /opt/deckrails \
  && python -m pip --python /opt/deckrails/bin/python install --no-cache-dir --no-compile --no-deps \
       --require-hashes --only-binary :all: -r /tmp/server.txt \
- && find /opt/deckrails/lib -type d \( -name tests -o -name test \) -prune -exec rm -r {} +
+ && find /opt/deckrails/lib -type d \( -name tests -o -name test \) -prune -exec rm -r {} + \
+ && python -m compileall -q /opt/deckrails/lib
 COPY deckrails /app/deckrails
 COPY riskrails /app/riskrails
 COPY allocator /app/allocator
 COPY exporter /app/exporter
 COPY deploy/healthcheck.py deploy/entry.sh /app/deploy/
-# The root is read-only when it runs, so what can be compiled is compiled here.
-RUN python -m compileall -q /opt/deckrails/lib /app && chmod 755 /app/deploy/entry.sh
+RUN python -m compileall -q /app && chmod 755 /app/deploy/entry.sh
 
 FROM python:${PYTHON_VERSION}-slim AS deck
 # A named volume takes the owner of the directory it covers.
@@ -33,5 +34,8 @@ ENTRYPOINT ["/app/deploy/entry.sh"]
 CMD ["exporter"]
 
 FROM deck AS demo
+USER root
+RUN mkdir -p /app/spool && chown 10001:10001 /app/spool && chmod 700 /app/spool
 COPY examples /app/examples
+USER 10001:10001
 CMD ["examples.replay_engine"]

@@ -1,0 +1,466 @@
+"""The compose file run for real, on the tests' own Docker engine and stand-ins for what cannot be pulled.
+
+One stack is started for the module, as `make up` does it; the tests look at it, then hurt it.  They run in
+the order they stand in: the last one takes the stack down and up again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from scripts.compose import Stack, find_compose
+from scripts.native import ROOT, free_port
+from tests.e2e.engine import Engine, EngineError, running_engine
+from tests.e2e.standins import all_images, defaults
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+
+SERVICES = ("alertmanager", "allocator", "engine", "grafana", "hmm_ops", "prometheus")
+PORTS = {
+    "DECK_PORT": "hmm_ops",
+    "ALLOCATOR_PORT": "allocator",
+    "PROMETHEUS_PORT": "prometheus",
+    "ALERTMANAGER_PORT": "alertmanager",
+    "GRAFANA_PORT": "grafana",
+}
+PROVISIONED = "/tmp/provisioned"  # noqa: S108 - in the container, written by the stand-in
+READY = {
+    "hmm_ops": "/-/ready",
+    "allocator": "/-/healthy",
+    "prometheus": "/-/ready",
+    "alertmanager": "/-/ready",
+    "grafana": "/api/health",
+}
+
+
+@dataclass
+class Running:
+    """The stack that runs, and how to speak to it."""
+
+    engine: Engine
+    stack: Stack
+    env: dict[str, str]
+    secrets: Path
+    said: str
+
+    def url(self, service: str, path: str) -> str:
+        port = next(name for name, owner in PORTS.items() if owner == service)
+        return f"http://127.0.0.1:{self.env[port]}{path}"
+
+    def get(self, service: str, path: str, **params: str) -> Any:
+        answer = requests.get(self.url(service, path), params=params, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
+    def post(self, service: str, path: str, body: object, token: str | None = None) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.token(token)}"} if token else {}
+        return requests.post(self.url(service, path), json=body, headers=headers, timeout=10)
+
+    def token(self, who: str) -> str:
+        return (self.secrets / f"deck_token_{who}").read_text().strip()
+
+    def query(self, expression: str, **params: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get("prometheus", "/api/v1/query", query=expression, **params)[
+            "data"
+        ]["result"]
+        return found
+
+    def container(self, service: str) -> str:
+        labels = {"project": self.env["COMPOSE_PROJECT_NAME"], "service": service}
+        filters = [f"--filter=label=com.docker.compose.{name}={value}" for name, value in labels.items()]
+        return self.engine("ps", "-a", "-q", "--no-trunc", *filters).strip()
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        return self.engine.inspect(self.container(service))
+
+    def ready(self, service: str) -> bool:
+        if service not in READY:
+            return bool(self.inspect(service)["State"]["Running"])
+        try:
+            return requests.get(self.url(service, READY[service]), timeout=2).ok
+        except requests.RequestException:
+            return False
+
+    def up(self) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "scripts.up", "--no-build"],
+            cwd=ROOT,
+            env={**os.environ, **self.env},
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def until(holds: Callable[[], object], what: str, seconds: float = 90.0) -> Any:
+    """Wait until it holds; what it then is. A connection that is refused meanwhile is not an answer."""
+    deadline = time.monotonic() + seconds
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            last = holds()
+        except requests.RequestException as error:
+            last = error
+        else:
+            if last:
+                return last
+        time.sleep(0.25)
+    raise AssertionError(f"not in {seconds:g} s: {what}; last: {last!r}")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    try:
+        with running_engine() as engine:
+            yield engine
+    except EngineError as error:
+        pytest.skip(f"no Docker engine can run here: {error}")
+
+
+@pytest.fixture(scope="module")
+def images(engine: Engine) -> Engine:
+    """Stand-ins, and on them our own image from its own Dockerfile."""
+    for image in all_images():
+        engine.ensure(image)
+    version = defaults()
+    for target, name in [("deck", "deckrails"), ("demo", "deckrails-demo")]:
+        engine(
+            "build",
+            # The package index is reached as from this machine.
+            *("--network", "host", "--target", target, "--tag", f"{name}:{version['DECKRAILS_VERSION']}"),
+            *("--build-arg", f"PYTHON_VERSION={version['DECKRAILS_PYTHON_VERSION']}"),
+            str(ROOT),
+            timeout=600.0,
+        )
+    engine("image", "prune", "-f")
+    return engine
+
+
+@pytest.fixture(scope="module")
+def running(images: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The whole stack with the demo engine, as `make up` starts it, and gone without a trace after."""
+    directory = tmp_path_factory.mktemp("stack")
+    env = {
+        **images.env,
+        **{name: str(free_port()) for name in PORTS},
+        "COMPOSE_PROJECT_NAME": "deckrails-test",
+        "COMPOSE_FILE": str(ROOT / "docker-compose.yml"),
+        "COMPOSE_PROFILES": "demo",
+        "DECKRAILS_SECRETS_DIR": str(directory / "secrets"),
+        "DECKRAILS_RENDERED_DIR": str(directory / "rendered"),
+        "REFRESH_SEC": "5",
+        "MIN_READINGS": "3",
+        "STALE_AFTER_SEC": "60",
+    }
+    stack = Stack(find_compose(), env)
+    stack.run("down", "--volumes", "--remove-orphans", capture=True)
+    running = Running(images, stack, env, directory / "secrets", "")
+    try:
+        running.said = running.up()
+        yield running
+    finally:
+        stack.run("down", "--volumes", "--remove-orphans", "--timeout", "5", capture=True)
+
+
+def test_one_command_starts_everything_healthy(running: Running) -> None:
+    """`make up` ends when every service runs and passes its check, and says where each is."""
+    states = running.stack.states()
+    assert {state.service for state in states} == set(SERVICES)
+    assert all(state.health == "healthy" for state in states)
+    for port in PORTS:
+        assert f"http://127.0.0.1:{running.env[port]}" in running.said
+
+
+def test_a_second_start_changes_no_secret_and_no_container(running: Running) -> None:
+    """Starting what runs is harmless: same passwords, same containers."""
+    secrets = {path.name: path.read_text() for path in running.secrets.iterdir()}
+    before = {state.service: state.container for state in running.stack.states()}
+    running.up()
+    assert {path.name: path.read_text() for path in running.secrets.iterdir()} == secrets
+    assert {state.service: state.container for state in running.stack.states()} == before
+
+
+def test_prometheus_scrapes_every_target(running: Running) -> None:
+    """All four jobs are up under their service names."""
+    until(
+        lambda: (
+            {row["metric"]["job"]: row["value"][1] for row in running.query("up")}
+            == dict.fromkeys(("exporter", "allocator", "prometheus", "alertmanager"), "1")
+        ),
+        "four targets up",
+    )
+
+
+def test_prometheus_knows_its_alertmanager(running: Running) -> None:
+    """Alerts have somewhere to go."""
+    found = until(
+        lambda: running.get("prometheus", "/api/v1/alertmanagers")["data"]["activeAlertmanagers"],
+        "an Alertmanager",
+    )
+    assert [one["url"] for one in found] == ["http://alertmanager:9093/api/v2/alerts"]
+
+
+def test_the_engine_pushes_and_trades(running: Running) -> None:
+    """What the replay engine pushes is on the deck and in Prometheus."""
+    until(lambda: running.query("sum(trading_trades_total) > 0"), "trades in Prometheus")
+    status = running.get("hmm_ops", "/status")
+    assert status["metrics"]["equity_usd"]["value"] > 0
+    assert status["metrics"]["equity_usd"]["age_seconds"] < 60
+
+
+def test_the_allocator_writes_shares(running: Running) -> None:
+    """The allocator reads PnL from Prometheus and puts shares in force that sum to one."""
+    weights = until(
+        lambda: (found := running.get("hmm_ops", "/allocator/weights"))["version"] >= 2 and found,
+        "a second version of the weights",
+        120.0,
+    )
+    assert sum(weights["weights"].values()) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_no_process_is_root_or_can_become_it(running: Running) -> None:
+    """Every process of every container has an ordinary user, no capability and no way to gain one."""
+    for service in SERVICES:
+        facts = running.inspect(service)
+        assert facts["HostConfig"]["ReadonlyRootfs"] is True
+        assert facts["HostConfig"]["CapDrop"] == ["ALL"]
+        assert facts["HostConfig"]["Memory"] > 0
+        assert facts["HostConfig"]["PidsLimit"] > 0
+        listed = running.engine("top", facts["Id"], "-eo", "pid").split()[1:]
+        assert listed
+        for pid in listed:
+            status = dict(
+                line.split(":\t", 1)
+                for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+                if ":\t" in line
+            )
+            assert "0" not in status["Uid"].split(), (service, pid)
+            assert int(status["CapEff"], 16) == 0, (service, pid)
+            assert int(status["CapBnd"], 16) == 0, (service, pid)
+            assert status["NoNewPrivs"].strip() == "1", (service, pid)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_root_file_system_can_be_written(running: Running, service: str) -> None:
+    """A write outside the volume and /tmp fails, and what is in /tmp cannot be run."""
+    shell = ("exec", running.container(service), "sh", "-c")
+    for path in ("/x", "/etc/x", "/bin/x", "/app/x", "/usr/x"):
+        said = running.engine(*shell, f"touch {path} 2>&1; true")
+        assert "Read-only" in said or "No such file" in said, path
+    said = running.engine(*shell, "printf '#!/bin/sh\\necho ran' >/tmp/x; chmod +x /tmp/x; /tmp/x 2>&1; true")
+    assert "Permission denied" in said
+
+
+def test_only_loopback_ports_are_open(running: Running) -> None:
+    """What listens for the stack on this machine listens on 127.0.0.1."""
+    published = {
+        (binding["HostIp"], binding["HostPort"])
+        for service in SERVICES
+        for bindings in running.inspect(service)["NetworkSettings"]["Ports"].values()
+        for binding in bindings or []
+    }
+    assert published == {("127.0.0.1", running.env[port]) for port in PORTS}
+    listening = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            address, port = line.split()[1].split(":")
+            if line.split()[3] == "0A" and str(int(port, 16)) in {running.env[name] for name in PORTS}:
+                listening.add(address)
+    assert listening == {"0100007F"}
+
+
+@pytest.mark.parametrize(
+    ("who", "path", "body"),
+    [
+        (None, "/metrics/push", {"equity_usd": 1.0}),
+        ("allocator", "/metrics/push", {"equity_usd": 1.0}),
+        ("engine", "/allocator/weights", {"weights": {"a": 1.0}}),
+        ("engine", "/breakers/manual", {"tripped": False, "reason": "a stolen token"}),
+        ("alerts", "/trades", []),
+        ("metrics", "/breakers/manual", {"tripped": True, "reason": "a stolen token"}),
+    ],
+    ids=lambda value: str(value) if isinstance(value, (str, type(None))) else "",
+)
+def test_each_token_opens_its_own_door_only(
+    running: Running, who: str | None, path: str, body: object
+) -> None:
+    """A token that `make up` issued for one part is refused where another part's work is done."""
+    assert running.post("hmm_ops", path, body, who).status_code == (403 if who else 401)
+
+
+def test_grafana_got_its_password_and_dashboards_to_read(running: Running) -> None:
+    """Password, provisioning files and dashboards are where Grafana looks, and readable to it."""
+    seen = running.engine("exec", running.container("grafana"), "cat", PROVISIONED).split()
+    assert "/etc/grafana/provisioning/datasources/deckrails.yaml" in seen
+    assert len([path for path in seen if path.startswith("/etc/grafana/dashboards/")]) == len(
+        list((ROOT / "grafana" / "json").glob("*.json"))
+    )
+
+
+def test_an_alert_fires_all_the_way_round(running: Running) -> None:
+    """An operator trips a breaker: Prometheus sees it, the alert fires, Alertmanager has it."""
+    body = {"tripped": True, "reason": "a test of the wiring"}
+    assert running.post("hmm_ops", "/breakers/manual", body, "operator").ok
+    assert running.get("hmm_ops", "/status")["halted"] is True
+    until(
+        lambda: running.query('ALERTS{alertname="TradingBreakerOpen", alertstate="firing"}'),
+        "the alert fires in Prometheus",
+    )
+    until(
+        lambda: any(
+            alert["labels"]["alertname"] == "TradingBreakerOpen"
+            for alert in running.get("alertmanager", "/api/v2/alerts")
+        ),
+        "Alertmanager has the alert",
+    )
+    body = {"tripped": False, "reason": "the test is over"}
+    assert running.post("hmm_ops", "/breakers/manual", body, "operator").ok
+    assert running.get("hmm_ops", "/status")["halted"] is False
+
+
+def test_alertmanager_reaches_the_exporter_with_its_token(running: Running) -> None:
+    """The webhook is accepted: Alertmanager counts deliveries to the exporter and no failure."""
+    text = until(
+        lambda: (
+            'alertmanager_notifications_total{integration="webhook"}'
+            in (said := requests.get(running.url("alertmanager", "/metrics"), timeout=10).text)
+            and said
+        ),
+        "Alertmanager counts notifications",
+    )
+    counts = {
+        line.split("{")[0]: float(line.split()[-1])
+        for line in text.splitlines()
+        if line.startswith("alertmanager_notification")
+        and 'integration="webhook"' in line
+        and ("_total" in line.split("{")[0])
+        and 'reason="' not in line
+    }
+    assert counts["alertmanager_notifications_total"] > 0
+    assert counts.get("alertmanager_notifications_failed_total", 0.0) == 0
+
+
+@dataclass
+class Memory:
+    """What must still be known after something was hurt."""
+
+    trades: int
+    version: int
+    trips: int
+    sample_at: str
+    silence: str
+
+
+def remember(running: Running) -> Memory:
+    silence = {
+        "matchers": [{"name": "alertname", "value": uuid.uuid4().hex, "isRegex": False, "isEqual": True}],
+        "startsAt": "2000-01-01T00:00:00Z",
+        "endsAt": "2100-01-01T00:00:00Z",
+        "createdBy": "test",
+        "comment": "kept?",
+    }
+    at = until(lambda: running.query("max(trading_equity_usd)"), "equity in Prometheus")[0]["value"][0]
+    return Memory(
+        trades=trades(running),
+        version=running.get("hmm_ops", "/allocator/weights")["version"],
+        trips=running.get("hmm_ops", "/status")["breakers"]["manual"]["trips"],
+        sample_at=str(at),
+        silence=running.post("alertmanager", "/api/v2/silences", silence).json()["silenceID"],
+    )
+
+
+def trades(running: Running) -> int:
+    text = requests.get(running.url("hmm_ops", "/metrics"), timeout=10).text
+    return sum(
+        int(float(line.split()[-1])) for line in text.splitlines() if line.startswith("trading_trades_total{")
+    )
+
+
+def assert_kept(running: Running, memory: Memory, *, silence: bool = True) -> None:
+    """Nothing that was acknowledged before is gone."""
+    assert trades(running) >= memory.trades
+    assert running.get("hmm_ops", "/allocator/weights")["version"] >= memory.version
+    assert running.get("hmm_ops", "/status")["breakers"]["manual"]["trips"] >= memory.trips
+    assert running.query("max(trading_equity_usd)", time=memory.sample_at)
+    if silence:
+        assert running.get("alertmanager", f"/api/v2/silence/{memory.silence}")["status"]["state"] == "active"
+
+
+def test_a_restart_loses_nothing(running: Running) -> None:
+    """Trades, shares, breakers, samples and silences are there after every service was restarted."""
+    memory = remember(running)
+    running.stack.run("restart", capture=True)
+    for service in SERVICES:
+        until(lambda service=service: running.ready(service), f"{service} answers again")  # type: ignore[misc]
+    assert_kept(running, memory)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_crash_of_a_service_mends_itself(running: Running, service: str) -> None:
+    """Killed as when memory runs out, each service comes back by itself and nothing is lost."""
+    memory = remember(running)
+    before = running.inspect(service)
+    os.kill(before["State"]["Pid"], signal.SIGKILL)
+    until(
+        lambda: running.inspect(service)["State"]["StartedAt"] != before["State"]["StartedAt"],
+        f"{service} is started again",
+    )
+    until(lambda: running.ready(service), f"{service} answers again")
+    # Alertmanager writes silences down every 15 minutes and when it is asked to stop.
+    assert_kept(running, memory, silence=service != "alertmanager")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_docker_kill_is_mended_by_make_up(running: Running, service: str) -> None:
+    """Docker takes `docker kill` for a wish: it stays dead until the next start, which loses nothing."""
+    memory = remember(running)
+    running.engine("kill", running.container(service))
+    running.stack.run("up", "-d", "--no-build", capture=True)
+    until(lambda: running.ready(service), f"{service} answers again")
+    assert_kept(running, memory, silence=service != "alertmanager")
+
+
+def test_the_image_is_small_and_has_nothing_to_build_with(running: Running) -> None:
+    """No compiler, no package manager of ours, no file of the checkout that is not the product."""
+    script = "which gcc cc; ls -A /app; ls /opt/deckrails/lib/python*/site-packages; true"
+    said = running.engine("exec", running.container("hmm_ops"), "sh", "-c", script).split()
+    assert not [word for word in said if word in {"pip", "setuptools", "pytest", "mypy", "ruff"}]
+    assert {"allocator", "deckrails", "deploy", "exporter", "riskrails"} <= set(said)
+    assert not {"tests", ".git", ".env", "secrets", "gcc"} & set(said)
+    history = running.engine("history", "--no-trunc", "--format", "{{.CreatedBy}}", "deckrails:0.1.0")
+    assert "token" not in history.lower()
+
+
+def test_data_outlive_down_and_up(running: Running) -> None:
+    """`make down` removes every container, `make up` finds everything where it was."""
+    memory = remember(running)
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.up", "down"],
+        cwd=ROOT,
+        env={**os.environ, **running.env},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert running.stack.states() == []
+    running.up()
+    assert_kept(running, memory)
+    starts = running.engine("exec", running.container("grafana"), "cat", "/var/lib/grafana/starts")
+    assert len(starts.splitlines()) >= 2
