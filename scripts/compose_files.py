@@ -27,6 +27,11 @@ READ_BY = {
     "alertmanager": ("alertmanager.yml", "templates"),
 }
 MOUNTED = "/run/secrets"
+SCALE_FILE = "docker-compose.scale.yml"
+REPLICAS = ("exporter_a:8002", "exporter_b:8002")
+OF_THE_REPLICA = "(exporter|process|python|pushgateway)_.*"
+"""What a replica counts of itself; all else on its page is the same on every replica's."""
+VMINSERT = "http://vminsert:8480/insert/0/prometheus/api/v1/write"
 
 
 def render_for_compose(settings: Mapping[str, str], out: Path) -> tuple[Rendered, bool]:
@@ -56,7 +61,10 @@ def render_for_compose(settings: Mapping[str, str], out: Path) -> tuple[Rendered
     for job in scrape["scrape_configs"]:
         if "authorization" in job:
             job["authorization"] = {"credentials_file": f"{MOUNTED}/deck_token_metrics"}
-    remote = settings.get("PROMETHEUS_REMOTE_WRITE_URL")
+    scaled = SCALE_FILE in settings.get("COMPOSE_FILE", "")
+    if scaled:
+        scrape["scrape_configs"] += _replicas(scrape["scrape_configs"])
+    remote = settings.get("PROMETHEUS_REMOTE_WRITE_URL", VMINSERT if scaled else "")
     if remote:
         scrape["remote_write"] = [{"url": remote}]
     _dump(done.prometheus, scrape)
@@ -86,6 +94,25 @@ def _for_containers(settings: Mapping[str, str]) -> dict[str, str]:
         # Any text makes the renderer ask for a token; which one is settled above.
         seen |= {"DECK_READ_AUTH": "1", "SCRAPE_TOKEN": "mounted"}
     return seen
+
+
+def _replicas(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One more job for what each replica counts of itself, which the exporter's own job then leaves out.
+
+    The pushed series are on every replica's page; scraped from each they would be written twice.  So they are
+    scraped through the proxy, from whichever replica is ready, and `up{job="exporter"}` is 1 while one is.
+    """
+    job = next(job for job in jobs if job["job_name"] == "exporter")
+    name = {"source_labels": ["__name__"], "regex": OF_THE_REPLICA}
+    replicas = {
+        key: value for key, value in job.items() if key not in {"file_sd_configs", "honor_labels"}
+    } | {
+        "job_name": "exporter_replica",
+        "static_configs": [{"targets": list(REPLICAS)}],
+        "metric_relabel_configs": [{**name, "action": "keep"}],
+    }
+    job["metric_relabel_configs"] = [{**name, "action": "drop"}]
+    return [replicas]
 
 
 def _contents(directory: Path) -> dict[str, bytes]:

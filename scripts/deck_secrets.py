@@ -26,6 +26,8 @@ SCOPES: dict[str, str] = {
 
 TABLE = "deck_tokens"
 PASSWORD = "grafana_admin_password"  # noqa: S105 - a file's name
+PASSWORDS = (PASSWORD, "postgres_password")
+"""The second for docker-compose.scale.yml alone."""
 
 
 def ensure_secrets(directory: Path) -> list[str]:
@@ -39,9 +41,8 @@ def ensure_secrets(directory: Path) -> list[str]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(DIRECTORY_MODE)
-    changed = [
-        name for name in [PASSWORD, *(f"deck_token_{who}" for who in SCOPES)] if _create(directory / name)
-    ]
+    names = [*PASSWORDS, *(f"deck_token_{who}" for who in SCOPES)]
+    changed = [name for name in names if _create(directory / name)]
     table = directory / TABLE
     before = table.read_text() if table.exists() else ""
     after = _table(before, directory)

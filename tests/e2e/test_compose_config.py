@@ -16,6 +16,7 @@ from deckrails.dotenv import KNOWN
 from scripts.native import ROOT
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
+SCALE_FILE = ROOT / "docker-compose.scale.yml"
 OURS = {"hmm_ops", "allocator", "engine"}
 ABSENT = {
     # settings that mean nothing in a container, and why
@@ -112,10 +113,16 @@ def test_an_ops_service_that_nobody_defines_is_refused_by_name(compose: Any) -> 
     assert "undefined" in done.stderr
 
 
-@pytest.mark.parametrize("name", sorted(services()))
+def every_service() -> dict[str, dict[str, Any]]:
+    """Of both files; those that the second only changes come from the first, changed."""
+    first, second = services(), services(SCALE_FILE)
+    return first | {f"scaled {name}": {**first.get(name, {}), **service} for name, service in second.items()}
+
+
+@pytest.mark.parametrize("name", sorted(every_service()))
 def test_every_service_is_hardened(name: str) -> None:
     """No service is root, can gain a right or write to its root; each has limits, bounded logs, a check."""
-    service = services()[name]
+    service = every_service()[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -180,6 +187,25 @@ def test_every_setting_reaches_its_container(service: str, part: str) -> None:
     """What `.env` sets for a service is handed on to it, or it is listed with the reason why not."""
     handed = set(services()[service]["environment"])
     assert set(KNOWN[part]) - handed - set(ABSENT) == set()
+
+
+def test_a_replica_has_the_settings_of_the_one_exporter() -> None:
+    """Scaling out loses no setting: each replica is handed what the single exporter is."""
+    one = services()["hmm_ops"]["environment"]
+    for name in ("exporter_a", "exporter_b"):
+        assert set(one) <= set(services(SCALE_FILE)[name]["environment"])
+
+
+def test_the_scaled_stack_resolves(compose: Any) -> None:
+    """Both files together are accepted: the proxy stands where the exporter stood, before two replicas."""
+    files = ("-f", "docker-compose.yml", "-f", "docker-compose.scale.yml")
+    done = compose(*files, "config")
+    assert done.returncode == 0, done.stderr
+    assert depends_on(done.stdout, "hmm_ops") == {"exporter_a", "exporter_b"}
+    assert depends_on(done.stdout, "allocator") == {"hmm_ops", "prometheus"}
+    loaded = yaml.safe_load(done.stdout)["services"]
+    assert loaded["hmm_ops"]["image"].startswith("deckrails-proxy:")
+    assert loaded["grafana"]["environment"]["PROMETHEUS_URL"].startswith("http://vmselect:8481/")
 
 
 def test_no_secret_is_in_an_environment() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import subprocess
 from pathlib import Path
@@ -93,6 +94,34 @@ def test_samples_go_elsewhere_too_where_that_is_set(tmp_path: Path) -> None:
     assert load(config)["remote_write"] == [{"url": "http://victoria:8428/api/v1/write"}]
 
 
+SCALED = {"COMPOSE_FILE": "docker-compose.yml:docker-compose.scale.yml"}
+
+
+def test_replicas_are_scraped_without_writing_anything_twice(tmp_path: Path) -> None:
+    """Pushed series come through the proxy alone; what a replica counts of itself, from each by name."""
+    render_for_compose(SCALED | {"DECK_READ_AUTH": "1"}, tmp_path)
+    jobs = {job["job_name"]: job for job in load(tmp_path / "prometheus/prometheus.yml")["scrape_configs"]}
+    shared, own = jobs["exporter"], jobs["exporter_replica"]
+    assert own["static_configs"] == [{"targets": ["exporter_a:8002", "exporter_b:8002"]}]
+    rules = [shared["metric_relabel_configs"][0], own["metric_relabel_configs"][0]]
+    assert [rule["action"] for rule in rules] == ["drop", "keep"]
+    assert rules[0]["regex"] == rules[1]["regex"]
+    for name in ("exporter_pushes_total", "process_cpu_seconds_total", "pushgateway_http_requests_total"):
+        assert re.fullmatch(rules[0]["regex"], name)
+    for name in ("trading_equity_usd", "push_time_seconds", "allocator_risk_share_ratio"):
+        assert not re.fullmatch(rules[0]["regex"], name)
+    assert own["authorization"] == shared["authorization"]
+
+
+def test_the_scaled_stack_writes_to_its_long_term_store(tmp_path: Path) -> None:
+    """With the scale file every sample goes to the cluster, or to the address that `.env` gives instead."""
+    config = tmp_path / "prometheus" / "prometheus.yml"
+    render_for_compose(SCALED, tmp_path)
+    assert load(config)["remote_write"] == [{"url": "http://vminsert:8480/insert/0/prometheus/api/v1/write"}]
+    render_for_compose(SCALED | {"PROMETHEUS_REMOTE_WRITE_URL": "http://mimir:9009/api/v1/push"}, tmp_path)
+    assert load(config)["remote_write"] == [{"url": "http://mimir:9009/api/v1/push"}]
+
+
 def test_a_second_rendering_says_whether_anything_changed(tmp_path: Path) -> None:
     """Services are restarted for a change of what they read, and for nothing else."""
     assert render_for_compose({}, tmp_path)[1]
@@ -122,7 +151,8 @@ def test_their_own_checkers_accept_it(tmp_path: Path, role: str, arguments: list
         program = find_program(role)
     except NativeError as error:
         pytest.skip(str(error))
-    render_for_compose({"DECK_READ_AUTH": "1", "ALERT_WEBHOOK_URL": "http://pager.example/"}, tmp_path)
+    some = {"DECK_READ_AUTH": "1", "ALERT_WEBHOOK_URL": "http://pager.example/"}
+    render_for_compose(SCALED | some, tmp_path)
     done = subprocess.run(
         [program, *arguments],
         cwd=tmp_path,

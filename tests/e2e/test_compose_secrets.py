@@ -6,7 +6,7 @@ import hashlib
 import stat
 from pathlib import Path
 
-from scripts.deck_secrets import PASSWORD, SCOPES, TABLE, ensure_secrets
+from scripts.deck_secrets import PASSWORDS, SCOPES, TABLE, ensure_secrets
 
 
 def contents(directory: Path) -> dict[str, str]:
@@ -17,7 +17,7 @@ def test_the_first_start_makes_every_secret(tmp_path: Path) -> None:
     """An empty directory gets a password, a token for each part and the table of their hashes."""
     changed = ensure_secrets(tmp_path / "secrets")
     made = contents(tmp_path / "secrets")
-    assert set(made) == {PASSWORD, TABLE, *(f"deck_token_{who}" for who in SCOPES)}
+    assert set(made) == {*PASSWORDS, TABLE, *(f"deck_token_{who}" for who in SCOPES)}
     assert set(changed) == set(made)
     assert len(set(made.values())) == len(made)  # no two alike
     assert all(len(text) > 40 for text in made.values())
