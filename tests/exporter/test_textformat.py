@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.errors import CallerError, ParseError
-from exporter.families import Chunk, FamilyShape, Parsed, compile_family, fill, group_text
+from exporter.families import Chunk, FamilyShape, Parsed, check_family, compile_family, fill, group_text
 from exporter.textformat import _Body, _Cursor, canonical_number, parse_text
 
 NAMES = st.from_regex(r"[a-z_]{1,3}", fullmatch=True)
@@ -118,6 +118,8 @@ def test_what_is_shown_is_what_was_read(body: bytes) -> None:
     """Rendered and read again, by us and by the reference client's parser, a body says the same."""
     try:
         parsed = parse_text(body)
+        for family in parsed.families:
+            check_family(family)
         shapes = [compile_family(family, [("job", "j")]) for family in parsed.families]
     except CallerError:
         return
