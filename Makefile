@@ -48,3 +48,8 @@ down: setup-up ## stop the stack in Docker; the data stays
 
 dashboards: setup ## rebuild grafana/json from grafana/dashboards
 	@$(PY) -m grafana.build
+
+mutants: setup ## break riskrails' pure modules on purpose; what survives is explained in docs/testing.md
+	@rm -rf mutants
+	@.venv/bin/mutmut run --max-children 2
+	@.venv/bin/mutmut results

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from riskrails import Policy, RiskRails, RiskState, VenueRules
 from tests.riskrails.desk import call
 
 POLICY = Policy()
+
+
+def examples(most: int) -> settings:
+    """At most so many examples; fewer where the profile in force says so."""
+    return settings(max_examples=min(most, settings.default.max_examples))
 
 
 def numbers(low: float, high: float) -> st.SearchStrategy[float]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from riskrails import LiveFeatures, Policy, RiskInputError, RiskRails, VenueRules
@@ -18,7 +18,7 @@ from riskrails.order import REASONS, WARNINGS
 from riskrails.orders import bits, names
 from riskrails.state import EdgeStatistics
 from tests.riskrails.desk import CALM, FEATURES, call, rails
-from tests.riskrails.strategies import calls, desks, numbers
+from tests.riskrails.strategies import calls, desks, examples, numbers
 
 SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD")
 
@@ -60,7 +60,7 @@ def rows_of(draw: st.DrawFn) -> list[dict[str, Any]]:
     return rows
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(desks(), rows_of())
 def test_a_batch_equals_its_rows(desk: RiskRails, rows: list[dict[str, Any]]) -> None:
     """Every field of every row, bar the messages, is the one a single call gives, to the last bit."""
@@ -70,7 +70,7 @@ def test_a_batch_equals_its_rows(desk: RiskRails, rows: list[dict[str, Any]]) ->
         assert got.to_dict() | {"messages": []} == desk.compute_order(**row).to_dict() | {"messages": []}
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.data(), desks())
 def test_scalars_serve_all_rows(data: st.DataObject, desk: RiskRails) -> None:
     """One value for a column is that value in every row; LiveFeatures may hold arrays."""
@@ -82,7 +82,7 @@ def test_scalars_serve_all_rows(data: st.DataObject, desk: RiskRails) -> None:
         assert orders[i] == single
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(
     calls(strat_name="momentum"), st.lists(st.tuples(numbers(0, 0.25), numbers(0, 1)), min_size=1, max_size=5)
 )

@@ -9,13 +9,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from riskrails import LiveFeatures, Order, Policy, RiskRails, RiskState
 from riskrails.state import view_of
 from tests.riskrails.desk import ACCOUNT, FEATURES, rails, size
-from tests.riskrails.strategies import POLICY, calls, desks, numbers, states
+from tests.riskrails.strategies import POLICY, calls, desks, examples, numbers, states
 
 HAIR = 1e-12
 """Relative room for the rounding of a comparison that the code does not make itself."""
@@ -158,7 +158,7 @@ def _with(arguments: dict[str, Any], name: str, value: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", [*WORSE_UP, *BETTER_UP])
-@settings(max_examples=60)
+@examples(60)
 @given(data=st.data(), desk=desks(share_age_seconds=0.0), arguments=calls())
 def test_08_size_is_monotone(
     name: str, data: st.DataObject, desk: RiskRails, arguments: dict[str, Any]
@@ -229,7 +229,7 @@ BAD = st.sampled_from([math.nan, math.inf, -math.inf, None, "0.5", "", b"1", Tru
 
 
 @pytest.mark.parametrize("name", [*FEATURES, *ACCOUNT, "exposure_by_symbol"])
-@settings(max_examples=60)
+@examples(60)
 @given(arguments=calls(), bad=BAD)
 def test_11_what_is_no_number_is_never_sized(name: str, arguments: dict[str, Any], bad: Any) -> None:
     """NaN, infinity, None, text and other non-numbers in any data field: size 0, mode skip, a BAD_ code."""
