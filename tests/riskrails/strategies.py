@@ -15,7 +15,7 @@ POLICY = Policy()
 
 def examples(most: int) -> settings:
     """At most so many examples; fewer where the profile in force says so."""
-    return settings(max_examples=min(most, settings.default.max_examples))
+    return settings(max_examples=min(most, settings().max_examples))
 
 
 def numbers(low: float, high: float) -> st.SearchStrategy[float]:

@@ -103,6 +103,6 @@ class Book(RuleBasedStateMachine):
         assert len(self.held) <= POLICY.max_positions
 
 
-Book.TestCase.settings = settings(max_examples=min(60, settings.default.max_examples), stateful_step_count=40)
+Book.TestCase.settings = settings(max_examples=min(60, settings().max_examples), stateful_step_count=40)
 TestBook = Book.TestCase
 TestBook.__doc__ = "Invariant 15: any sequence of accepted orders keeps all portfolio caps."
