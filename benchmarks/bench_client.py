@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
 
-from exporter.deck_metrics import DeckClient
+from exporter.deck_metrics import Counters, DeckClient
 from scripts.native import exporter, free_port
 
 TICKS = 20_000
@@ -23,13 +23,15 @@ GAP_SECONDS = 0.0002
 """Between two ticks, so that the sending thread gets its turns as it would beside a real engine."""
 
 
-def measure(call: Callable[[int], Any], ticks: int, gap_seconds: float = GAP_SECONDS) -> list[float]:
-    """Seconds each call took, sorted."""
+def measure(
+    call: Callable[[Any], Any], arguments: Iterable[Any], gap_seconds: float = GAP_SECONDS
+) -> list[float]:
+    """Seconds each call took, sorted; building its argument is the engine's own business."""
     clock = time.perf_counter
     took = []
-    for tick in range(ticks):
+    for argument in arguments:
         start = clock()
-        call(tick)
+        call(argument)
         took.append(clock() - start)
         if gap_seconds:
             time.sleep(gap_seconds)
@@ -68,47 +70,49 @@ def gauges(tick: int) -> dict[str, Any]:
     }
 
 
+def background(url: str, spool: Path, name: str) -> Counters:
+    """Two rows of the background client, and what became of it all."""
+    with DeckClient(url, background=True, spool_dir=spool) as client:
+        pushes = (gauges(tick) for tick in range(TICKS))
+        row(
+            f"background push_metrics, 14 values, {name}", measure(lambda g: client.push_metrics(**g), pushes)
+        )
+        trades = (trade(tick, "a") for tick in range(TICKS))
+        row(f"background push_trade, {name}", measure(client.push_trade, trades))
+        client.flush(60.0 if name == "deck there" else 0.1)
+        counters = client.counters
+        client.close(0.1)
+    return counters
+
+
 def main() -> None:
     logging.getLogger("deckrails.client").setLevel(logging.CRITICAL)
+    registry = CollectorRegistry()
+    gauge = Gauge("engine_value", "A value.", ["name"], registry=registry)
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         port = free_port()
         url = f"http://127.0.0.1:{port}"
+
+        def push(tick: int) -> None:
+            for name in "abcdefghijklmn":
+                gauge.labels(name).set(tick)
+            push_to_gateway(url, job="bench", registry=registry)
+
         print(f"{'call, µs in the caller':<58}{'median':>9}{'p99':>9}{'p99.9':>10}{'max':>10}")
         with exporter(port, f"sqlite:///{root}/deck.db", root / "exporter.log"):
-            with DeckClient(url, background=True, spool_dir=root / "spool") as client:
-                row(
-                    "background push_metrics, 14 values",
-                    measure(lambda n: client.push_metrics(**gauges(n)), TICKS),
-                )
-                row("background push_trade", measure(lambda n: client.push_trade(trade(n, "a")), TICKS))
-                client.flush(60)
-                counters = client.counters
+            there = background(url, root / "there", "deck there")
             with DeckClient(url) as waiting:
-                row("waiting push_metrics", measure(lambda n: waiting.push_metrics(**gauges(n)), 300, 0))
-                row("waiting push_trade", measure(lambda n: waiting.push_trade(trade(n, "b")), 300, 0))
-            registry = CollectorRegistry()
-            gauge = Gauge("engine_value", "A value.", ["name"], registry=registry)
-
-            def push(tick: int) -> None:
-                for name in "abcdefghijklmn":
-                    gauge.labels(name).set(tick)
-                push_to_gateway(url, job="bench", registry=registry)
-
-            row("prometheus_client.push_to_gateway, 14 values (peer)", measure(push, 300, 0))
-        with DeckClient(url, background=True, spool_dir=root / "away") as client:
-            row(
-                "background push_metrics, deck away",
-                measure(lambda n: client.push_metrics(**gauges(n)), TICKS),
-            )
-            row(
-                "background push_trade, deck away", measure(lambda n: client.push_trade(trade(n, "c")), TICKS)
-            )
-            away = client.counters
-            client.close(0.1)
+                pushes = (gauges(tick) for tick in range(300))
+                row(
+                    "waiting push_metrics, 14 values", measure(lambda g: waiting.push_metrics(**g), pushes, 0)
+                )
+                row("waiting push_trade", measure(waiting.push_trade, (trade(n, "b") for n in range(300)), 0))
+            row("prometheus_client.push_to_gateway, 14 values (peer)", measure(push, range(300), 0))
+        away = background(url, root / "away", "deck away")
         print(
-            f"\ndeck there: {counters.sent_trades} trades in {counters.sent} requests, "
-            f"{counters.coalesced} gauges replaced"
+            f"\ndeck there: {there.sent_trades} trades in {there.sent} requests, "
+            f"{there.coalesced} gauges replaced"
         )
         print(f"deck away:  {away.pending} trades on disk, {away.dropped} dropped")
 

@@ -43,8 +43,26 @@ class Publisher:
     run, so that a repeat counts once.
     """
 
-    def __init__(self, deck: Deck, engine: str, run: str, started_at: float) -> None:
+    def __init__(
+        self,
+        deck: Deck,
+        engine: str,
+        run: str,
+        started_at: float,
+        calls: Callable[[], tuple[int, int]] = lambda: (0, 0),
+    ) -> None:
+        """Tell `deck` about one run of one engine.
+
+        Args:
+            deck: Where to.
+            engine: Its name.
+            run: What tells this run's trades from those of another.
+            started_at: When cumulative PnL began, epoch seconds.
+            calls: Gives how many outside calls failed and how many there were, since the start.
+        """
         self._deck = deck
+        self._calls = calls
+        self._seen_calls: deque[tuple[int, int]] = deque([(0, 0)], maxlen=LATENCY_TICKS)
         self._prefix = f"{engine}-{run}"
         self._started_at = started_at
         self._latencies: deque[float] = deque(maxlen=LATENCY_TICKS)
@@ -92,13 +110,16 @@ class Publisher:
         """Everything that changed with the bar."""
         account = trader.account
         p50, p95 = self.latency_ms()
+        failed, asked = self._calls()
+        failed_before, asked_before = self._seen_calls[0]
+        self._seen_calls.append((failed, asked))
         self._deck.push_metrics(
             equity_usd=account.equity_usd,
             pnl_24h=account.pnl_24h_usd,
             drawdown_pct=100.0 * account.drawdown_ratio,
             tick_p50_ms=p50,
             tick_p95_ms=p95,
-            error_rate_pct=0.0,
+            error_rate_pct=100.0 * (failed - failed_before) / max(1, asked - asked_before),
             breaker=account.breakers.is_open(),
             pnl_by_strategy=trader.pnl_by_strategy(),
             exposure_by_strategy=trader.exposure_by_strategy(),

@@ -234,7 +234,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         fee_taker_bps=policy.fee_taker_bps,
         fee_maker_bps=policy.fee_maker_bps,
     )
-    engine = Engine(trader, rails, Publisher(client, args.engine_id, run_id, started_at))
+
+    def calls() -> tuple[int, int]:
+        """Questions to the deck: failed, all."""
+        return deck_state.errors_total, deck_state.errors_total + deck_state.fetches_total
+
+    engine = Engine(trader, rails, Publisher(client, args.engine_id, run_id, started_at, calls))
     counters = TelemetryLoop(lambda: telemetry.push(args.deck, instance=args.engine_id, token=token))
     engine.publisher.hello()
     deck_state.start()

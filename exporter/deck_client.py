@@ -12,13 +12,13 @@ import logging
 import os
 import re
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from exporter.deck_errors import DeckInputError
+from exporter.deck_errors import DeckInputError, SpoolError
 from exporter.deck_http import Answer, DeckHttp, RetryPolicy, deck_url
 from exporter.deck_payload import encode, metrics_payload, trade_payload
 from exporter.deck_reports import Counters
@@ -333,9 +333,12 @@ def token_from(environ: Mapping[str, str]) -> str | None:
         ) from cause
 
 
-def _state_directory(environ: Mapping[str, str]) -> Path:
+def _state_directory(environ: Mapping[str, str], home: Callable[[], Path] = Path.home) -> Path:
     base = environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "deckrails" / "spool"
+    try:
+        return (Path(base) if base else home() / ".local" / "state") / "deckrails" / "spool"
+    except RuntimeError as cause:  # a container's user without a home
+        raise SpoolError("no home directory to spool trades in: set DECK_SPOOL_DIR") from cause
 
 
 def _spool_name(engine: str | None) -> str:

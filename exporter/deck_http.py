@@ -263,8 +263,8 @@ def _json_object(answer: requests.Response) -> Answer | None:
 
 def _said(answer: requests.Response) -> str:
     found = _json_object(answer) or {}
-    words = found.get("detail") or answer.text.strip() or answer.reason or ""
-    return str(words)[:300]
+    words = found.get("detail") or answer.text or answer.reason or ""
+    return " ".join(str(words).split())[:300]  # a web page becomes one line of the log
 
 
 def _reason(cause: BaseException) -> str:

@@ -48,6 +48,22 @@ def test_gauges_are_percent_where_the_deck_wants_percent_and_name_every_strategy
     assert metrics_payload(push) == push, "nothing a deck would refuse"
 
 
+def test_the_error_rate_is_the_share_of_recent_outside_calls_that_failed() -> None:
+    """1 of 4 since the start is 25 %; what failed long ago is forgotten; no calls at all are no errors."""
+    deck = RecordingDeck()
+    answers = [(0, 0), (1, 4), *[(1, 4 + tick) for tick in range(600)]]
+    teller = Publisher(deck, "alpha", "r1", 1.7e9, lambda: answers.pop(0))
+    trader = Trader(RiskRails(), Account(100_000.0))
+    trader.warm_up(walk(168))
+    for _ in range(602):
+        teller.gauges(trader)
+    rates = [push["error_rate_pct"] for push in deck.pushes]
+    assert rates[:2] == [0.0, 25.0]
+    assert rates[2] == 25.0
+    assert 0.0 < rates[100] < 1.0
+    assert rates[-1] == 0.0
+
+
 def test_trades_have_ids_of_engine_run_and_number_and_carry_pnl_only_when_they_close() -> None:
     """The same run gives the same ids; another run gives others."""
     fills = [

@@ -278,6 +278,18 @@ def test_settings_that_cannot_work_end_the_start_with_one_line(
     assert len(err.splitlines()) == 1
 
 
+def test_where_the_users_directory_cannot_be_written_trades_wait_in_a_temporary_one(
+    run: Run, tmp_path: Path
+) -> None:
+    """A container with a read-only root still runs the replay, and says where its trades are."""
+    env = {"DECK_SPOOL_DIR": "", "XDG_STATE_HOME": "/proc/nowhere", "TMPDIR": str(tmp_path)}
+    status, summary, err = run("homeless", "--bars", "20", "--interval-ms", "1", **env)
+    assert status == 0, err
+    assert summary["delivered"]
+    assert f"trades wait in {tmp_path}" in err
+    assert "set DECK_SPOOL_DIR" in err
+
+
 def test_a_start_outside_the_data_or_a_wrong_address_ends_the_start_with_one_line(run: Run) -> None:
     """As above, for the command line."""
     for wrong in (["--start", "2030-01-01"], ["--start", "soon"], ["--deck", "localhost:8002"]):

@@ -156,8 +156,8 @@ def test_a_token_the_deck_does_not_take_is_an_error_of_its_own(
 
 def test_a_proxys_own_400_is_no_verdict_on_the_content(deck: StandInDeck, http: DeckHttp) -> None:
     """Only a JSON refusal is the deck's judgement; a web page says that something else stands in between."""
-    deck.script.append(Scripted(400, "<html>400 Bad Request</html>"))
-    with pytest.raises(DeckRefusedError, match="http_400") as refused:
+    deck.script.append(Scripted(400, "<html>\n  400 Bad Request\n</html>"))
+    with pytest.raises(DeckRefusedError, match="http_400: <html> 400 Bad Request </html>") as refused:
         push(http)
     assert not refused.value.is_verdict
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from exporter import deck_metrics
+from exporter import deck_client, deck_metrics
 from exporter.deck_metrics import (
     AsyncDeckClient,
     DeckAuthError,
@@ -351,6 +351,12 @@ def test_the_default_spool_is_in_the_users_state_directory(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with DeckClient(background=True):
         assert list((tmp_path / "state" / "deckrails" / "spool").iterdir())
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    with pytest.raises(SpoolError, match="DECK_SPOOL_DIR"):
+        deck_client._state_directory({}, homeless)
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with DeckClient(background=True):
