@@ -19,7 +19,7 @@ from exporter.auth import Auth, read_tokens
 from exporter.errors import CallerError, ExporterError, NotFound, TooLarge, WrongMethod
 from exporter.http import Call, Reply, error_reply, plain_error
 from exporter.index import Index
-from exporter.openapi import describe
+from exporter.openapi import describe, operation_id
 from exporter.operations import Expire
 from exporter.replicas import CatchUp, Follower
 from exporter.routes import gateway, gateway_api
@@ -256,7 +256,7 @@ def _describe_and_route(service: Service) -> FastAPI:
             methods=[route.method],
             summary=route.summary,
             response_class=Response,
-            operation_id=route.handler.__name__,
+            operation_id=operation_id(route),
         )
 
     async def refuse(request: Request, error: Exception) -> Response:

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from exporter.routes.table import ROUTES, Route
 
-__all__ = ["describe"]
+__all__ = ["describe", "operation_id"]
 
 _ERROR = {
     "type": "object",
@@ -44,6 +44,11 @@ def describe(api: FastAPI) -> dict[str, Any]:
     return page
 
 
+def operation_id(route: Route) -> str:
+    """A name for clients that are generated from the page."""
+    return f"{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}"
+
+
 def _operation(route: Route, by_shape: dict[str, Any]) -> dict[str, Any]:
     error = {
         "description": "Refused.",
@@ -51,7 +56,7 @@ def _operation(route: Route, by_shape: dict[str, Any]) -> dict[str, Any]:
     }
     operation: dict[str, Any] = {
         "summary": route.summary,
-        "operationId": route.handler.__name__,
+        "operationId": operation_id(route),
         "parameters": [
             *(
                 {
@@ -80,6 +85,8 @@ def _operation(route: Route, by_shape: dict[str, Any]) -> dict[str, Any]:
             "503": {**error, "description": "Not durable, nothing was applied: retry."},
         },
     }
+    if any(name == "If-None-Match" for name, _ in route.headers):
+        operation["responses"]["304"] = {"description": "Nothing changed."}
     if "{name}" in route.path:
         operation["parameters"].append(
             {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
