@@ -85,13 +85,14 @@ if [ "${#packages[@]}" -gt 0 ]; then
     stop "missing programs; this system has no apt-get. Put prometheus, alertmanager$([ "$what" = run ] || printf ', pushgateway, PostgreSQL, victoria-metrics, node and npm') on PATH (Debian names: ${packages[*]}), then run the same command again."
   fi
 fi
-# Docker's engine is the tests' choice, not their need: only root can start one, and without it they say so.
+# Docker's engine and the proxy are the tests' choice, not their need: without them they say so.
 if [ "$what" = test ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   packages=()
   need dockerd docker.io
   docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
   need busybox busybox
-  [ "${#packages[@]}" = 0 ] || install_debian "${packages[@]}" || say "no Docker; the tests that need it are skipped"
+  need haproxy haproxy
+  [ "${#packages[@]}" = 0 ] || install_debian "${packages[@]}" || say "not installed; the tests that need them are skipped"
 fi
 python=$(find_python) || stop "no Python 3.11 or newer; install one or set PYTHON=/path/to/python3.11"
 

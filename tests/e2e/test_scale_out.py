@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import shutil
 import subprocess
 import sys
 import time
@@ -13,9 +16,21 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 
-from scripts.native import Child, NativeError, exporter, find_postgres, free_port
+from scripts.native import (
+    ROOT,
+    Child,
+    NativeError,
+    allocator,
+    exporter,
+    find_postgres,
+    find_program,
+    free_port,
+    prometheus,
+)
 from scripts.native_postgres import Postgres, running_postgres
+from scripts.render import Ports, render_stack
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -278,6 +293,85 @@ def test_a_database_that_dies_loses_nothing_that_was_acknowledged(pair: Pair) ->
     assert pair.b.post("/trades", trade(5002)).json()["accepted"] == 1
     assert {"t5001", "t5002"} <= set(read_all(pair.b))
     until(lambda: pair.a.scrape() == pair.b.scrape(), "both pages alike")
+
+
+@pytest.fixture(scope="module")
+def proxy(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+    """The proxy of docker-compose.scale.yml, its own file with loopback addresses for the names."""
+    program = shutil.which("haproxy")
+    if program is None:
+        pytest.skip("haproxy is not installed (Debian: haproxy)")
+    port = free_port()
+    text = (ROOT / "deploy" / "haproxy.cfg").read_text()
+    text = text.replace("bind :8002", f"bind 127.0.0.1:{port}").replace("resolvers docker", "", 1)
+    for name, one in (("exporter_a", pair.a), ("exporter_b", pair.b)):
+        text = text.replace(f"{name}:8002", one.url.removeprefix("http://"))
+    directory = tmp_path_factory.mktemp("proxy")
+    (directory / "haproxy.cfg").write_text(text[: text.index("resolvers docker")])
+    argv = [program, "-W", "-db", "-f", str(directory / "haproxy.cfg")]
+    child = Child("haproxy", argv, directory / "log", f"http://127.0.0.1:{port}/-/ready")
+    with child.start():
+        yield Replica(child, f"http://127.0.0.1:{port}")
+
+
+def test_the_proxy_hides_the_death_of_a_replica(pair: Pair, proxy: Replica) -> None:
+    """Once the proxy has noticed, every push goes to the one that lives; what was acknowledged is kept."""
+    assert proxy.post("/trades", trade(7000)).json()["accepted"] == 1
+    pair.b.child.kill()
+    until(lambda: all(proxy.ready() for _ in range(4)), "the proxy answers each time")
+    answers = [proxy.post("/trades", trade(number)) for number in range(7001, 7021)]
+    assert [answer.status_code for answer in answers] == [200] * 20
+    pair.b.child.start()
+    assert {f"t{number}" for number in range(7000, 7021)} <= set(read_all(pair.b))
+
+
+def test_the_allocator_decides_on_the_long_term_store(pair: Pair, tmp_path: Path) -> None:
+    """Prometheus writes to VictoriaMetrics; the allocator asks that alone, under a path, and shares move."""
+    ports = Ports(*(free_port() for _ in vars(Ports())))
+    ports = dataclasses.replace(ports, exporter=int(pair.a.url.rpartition(":")[2]))
+    try:
+        program = find_program("victoria-metrics")
+        config = render_stack(tmp_path / "stack", ports, interval_seconds=0.5).prometheus
+        port = free_port()
+        flags = {
+            "httpListenAddr": f"127.0.0.1:{port}",
+            "storageDataPath": tmp_path / "long-term",
+            "search.latencyOffset": "0s",
+        }
+        victoria = Child(
+            "victoria-metrics",
+            [program, *(f"-{name}={value}" for name, value in flags.items())],
+            tmp_path / "victoria.log",
+            f"http://127.0.0.1:{port}/health",
+        )
+        scraper = prometheus(config, tmp_path / "tsdb", ports.prometheus, tmp_path / "prometheus.log")
+    except NativeError as error:
+        pytest.skip(str(error))
+    text = yaml.safe_load(config.read_text())
+    text["remote_write"] = [{"url": f"http://127.0.0.1:{port}/api/v1/write"}]
+    config.write_text(yaml.safe_dump(text))
+    decider = allocator(
+        ports.allocator,
+        pair.b.url,
+        f"http://127.0.0.1:{port}/prometheus",
+        tmp_path / "allocator.log",
+        {"REFRESH_SEC": "1", "MIN_READINGS": "3", "DEAD_BAND": "0"},
+    )
+    before = pair.a.get("/allocator/weights")["version"]
+    with victoria.start(), scraper.start(), decider.start():
+        steps = itertools.count()
+
+        def push() -> dict[str, Any] | None:
+            step = next(steps)
+            pnl = {"steady": 10.0 * step, "losing": -5.0 * step, "flat": 0.0}
+            assert pair.a.post("/metrics/push", {"equity_usd": 1e5, "pnl_by_strategy": pnl}).ok
+            found: dict[str, Any] = pair.a.get("/allocator/weights")
+            return found if found["version"] >= before + 2 else None
+
+        weights = until(push, "two new versions of the shares", 90.0)["weights"]
+    assert {"steady", "losing", "flat"} <= set(weights)
+    assert sum(weights.values()) == pytest.approx(1.0, abs=1e-9)
+    assert weights["steady"] > weights["losing"]
 
 
 def test_the_store_is_sound_after_all_this(pair: Pair) -> None:
