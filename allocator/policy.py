@@ -266,7 +266,9 @@ def signal_part(evidence: FloatArray) -> FloatArray:
     Thompson (2002), Statistics in Medicine 21.
     """
     dispersion = (evidence * evidence).sum(axis=-1, keepdims=True)
-    gate = np.maximum(0.0, 1.0 - _ratio(np.full_like(dispersion, evidence.shape[-1] - 1), dispersion))
+    noise = float(evidence.shape[-1] - 1)
+    # The larger of the two below the line is the positive part, and never overflows.
+    gate = 1.0 - _ratio(np.full_like(dispersion, noise), np.maximum(dispersion, noise))
     return np.where(dispersion > 0.0, gate, 0.0)
 
 

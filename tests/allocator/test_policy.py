@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -149,6 +149,7 @@ def test_the_future_does_not_reach_back(history, cut):
     st.floats(0.0, 5.0),
     st.sampled_from([(0.0, 1.0), (0.05, 0.55), (0.02, 0.4)]),
 )
+@example(evidence=np.full(2, 3.8e-159), step=0.0, bounds=(0.0, 1.0))  # its square is the smallest of floats
 def test_more_evidence_for_the_first_and_less_for_the_last_never_turns_against_it(evidence, step, bounds):
     """Raising the largest t never lowers its share; lowering the smallest never raises it."""
     low, high = share_bounds(evidence.size, *bounds)

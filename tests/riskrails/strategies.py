@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import settings
@@ -61,12 +62,15 @@ def calls(draw: st.DrawFn, /, **fixed: Any) -> dict[str, Any]:
     return call(**(drawn | fixed))
 
 
+TICKS = (None, "0.0001", "0.01", "0.5")
+
+
 @st.composite
-def venues(draw: st.DrawFn) -> VenueRules:
+def venues(draw: st.DrawFn, /, ticks: Sequence[str | None] = TICKS) -> VenueRules:
     """Rules with every step a venue is likely to use."""
     return VenueRules(
         qty_step=draw(st.sampled_from([None, "0.00001", "0.001", "0.1", "1", "5", "100"])),
-        price_tick=draw(st.sampled_from([None, "0.0001", "0.01", "0.5"])),
+        price_tick=draw(st.sampled_from(ticks)),
         min_qty=draw(st.sampled_from([0.0, 0.001, 1.0])),
         max_qty=draw(st.sampled_from([float("inf"), 1e6])),
         min_notional=draw(st.sampled_from([0.0, 5.0, 100.0])),
@@ -89,7 +93,7 @@ def states(draw: st.DrawFn, /, **fixed: Any) -> RiskState:
 
 
 @st.composite
-def desks(draw: st.DrawFn, /, **fixed: Any) -> RiskRails:
+def desks(draw: st.DrawFn, /, ticks: Sequence[str | None] = TICKS, **fixed: Any) -> RiskRails:
     """Rails with drawn venue rules and state."""
-    rules = {"BTC-USD": draw(venues())} if draw(st.booleans()) else {}
+    rules = {"BTC-USD": draw(venues(ticks))} if draw(st.booleans()) else {}
     return RiskRails(POLICY, rules, draw(states(**fixed)))

@@ -159,7 +159,8 @@ def _with(arguments: dict[str, Any], name: str, value: float) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", [*WORSE_UP, *BETTER_UP])
 @examples(60)
-@given(data=st.data(), desk=desks(share_age_seconds=0.0), arguments=calls())
+# No tick: one as coarse as the stop refuses the calmer market, whose stop rounds onto the entry.
+@given(data=st.data(), desk=desks(ticks=(None,), share_age_seconds=0.0), arguments=calls())
 def test_08_size_is_monotone(
     name: str, data: st.DataObject, desk: RiskRails, arguments: dict[str, Any]
 ) -> None:
