@@ -287,9 +287,8 @@ def _column_sums(
     limit = np.array([min(WINSOR * MAD_TO_SIGMA * _median(size[size > 0.0]), _LARGEST) for size in by_column])
     np.clip(x, -limit, limit, out=x)
     # 2. Volatility, causal.
-    seen = _narrow(present)
     scale = _filtered(x * x, volatility_decay)
-    scale /= np.maximum(_filtered(seen, volatility_decay), _SMALLEST)
+    scale /= np.maximum(_filtered_mask(present, volatility_decay), _SMALLEST)
     variance = scale[-keep:].copy()
     # 3. Returns in units of their own risk; where nothing ever moved x is 0, and so is z.
     np.sqrt(scale, out=scale)
@@ -300,9 +299,9 @@ def _column_sums(
     sums = (
         variance,
         _last_sums(x, evidence_decay, keep),
-        _last_sums(seen, evidence_decay, keep),
-        _last_sums(seen, evidence_decay * evidence_decay, keep),
-        _last_sums(_narrow(active), volatility_decay, keep),
+        _last_counts(present, evidence_decay, keep),
+        _last_counts(present, evidence_decay * evidence_decay, keep),
+        _last_counts(active, volatility_decay, keep),
     )
     shape = (keep, count)
     return cast(
@@ -311,9 +310,22 @@ def _column_sums(
     )
 
 
-def _narrow(mask: BoolArray) -> FloatArray:
-    """The mask as zeros and ones; one column where all of them are full, as is usual."""
-    return (mask[:, :1] if mask.all() else mask).astype(np.float64)
+def _filtered_mask(mask: BoolArray, decay: float) -> FloatArray:
+    """`_filtered` of zeros and ones; a full mask, as is usual, has the closed form 1 − decayᵗ, one column."""
+    if mask.all():
+        full: FloatArray = -np.expm1(np.log(decay) * np.arange(1.0, mask.shape[0] + 1.0))
+        return full[:, None]
+    return _filtered(mask.astype(np.float64), decay)
+
+
+def _last_counts(mask: BoolArray, decay: float, keep: int) -> FloatArray:
+    """`_last_sums` of zeros and ones; the closed form for a full mask as above, one column."""
+    if mask.all():
+        rows = mask.shape[0]
+        ages = np.arange(rows - keep + 1.0, rows + 1.0)
+        full: FloatArray = np.expm1(np.log(decay) * ages) / np.expm1(np.log(decay))
+        return full[:, None]
+    return _last_sums(mask.astype(np.float64), decay, keep)
 
 
 def _filtered(values: FloatArray, decay: float) -> FloatArray:

@@ -11,6 +11,9 @@ compile() {
 }
 compile requirements/all.txt --all-extras
 compile requirements/server.txt --extra server
+.venv/bin/uv pip compile requirements/bench.in --universal --python-version 3.11 --generate-hashes \
+  --override requirements/bench-overrides.txt --no-emit-index-url --no-emit-find-links --no-header --quiet \
+  --output-file requirements/bench.txt
 if grep -nE 'https?://' requirements/*.txt; then
   echo 'lock: a URL got into a lock file' >&2
   exit 1
