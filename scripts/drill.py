@@ -187,7 +187,10 @@ class Drill:
             )
         query = f'trading_breaker_open{{breaker="{self._breaker}"}} == 1'
         if self._query(query):
-            raise DrillError(f"breaker {self._breaker} of another engine is open: a drill would release it")
+            raise DrillError(
+                f"Prometheus shows breaker {self._breaker} open, of another engine or from a moment ago: "
+                "a drill would release it"
+            )
         if self._alerted():
             raise DrillError(
                 f"{ALERT} of {self._breaker} still fires from an earlier trip, and a second would send no "

@@ -32,7 +32,18 @@ ALERT_NAMES = sorted({rule["alert"] for rule in ALERTS})
 WORDS = frozenset(
     {"abs", "absent", "and", "bool", "by", "count", "histogram_quantile", "increase", "label_replace", "max"}
     | {"max_over_time", "min", "min_over_time", "on", "or", "rate", "round", "sort_desc", "sum", "time"}
-    | {"topk", "unless", "vector", "changes", "offset", "last_over_time", "timestamp", "delta"}
+    | {
+        "topk",
+        "unless",
+        "vector",
+        "changes",
+        "offset",
+        "last_over_time",
+        "timestamp",
+        "delta",
+        "deriv",
+        "count_over_time",
+    }
 )
 
 

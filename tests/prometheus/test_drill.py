@@ -110,7 +110,7 @@ def test_a_breaker_that_another_engine_holds_is_refused() -> None:
     """The release would be for every engine."""
     world = FakeStack({}, {})
     world.other_engine_open = True
-    with pytest.raises(DrillError, match="of another engine is open"):
+    with pytest.raises(DrillError, match="open, of another engine"):
         drill(world, []).run()
     assert world.posts == []
 
