@@ -53,7 +53,7 @@ def render_text(state: State, own: Iterable[OwnFamily]) -> bytes:
     return b"".join(parts)
 
 
-_WHOLE_BOUND = re.compile(rb'((?:le|quantile)="-?[0-9]+)("\})')
+_WHOLE_BOUND = re.compile(rb'(?<=[{,])((?:le|quantile)="-?[0-9]+)("[,}])')
 
 
 def render_openmetrics(state: State, own: Iterable[OwnFamily]) -> bytes:
