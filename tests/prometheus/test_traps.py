@@ -188,10 +188,12 @@ def test_trap_12_bounds_and_quantiles_have_a_point(stack: LiveStack) -> None:
     """`le="1.0"` on every version, from the exporter's own and from pushed histograms."""
     send(
         f"{stack.deck}/metrics/job/bounds",
-        '# TYPE h histogram\nh_bucket{le="1"} 1\nh_bucket{le="+Inf"} 1\nh_sum 1\nh_count 1\n',
+        '# TYPE h histogram\nh_bucket{le="1",role="5",zone="a"} 1\nh_bucket{le="+Inf",role="5",zone="a"} 1\n'
+        'h_sum{role="5",zone="a"} 1\nh_count{role="5",zone="a"} 1\n',
         method="PUT",
     )
-    until("scraped", lambda: stack.query('h_bucket{le="1.0"}'))
+    # A label whose name only ends in `le` is nobody's bound.
+    until("scraped", lambda: stack.query('h_bucket{le="1.0", role="5"}'))
     assert stack.query('{le=~"[0-9]+", job!~"prometheus|alertmanager"}') == []
     assert stack.query('{quantile=~"[0-9]+", job!~"prometheus|alertmanager"}') == []
     assert not [rule for rule in (*ALERTS, *RECORDS) if re.search(r"\ble\s*[=!]", rule["expr"])]
