@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 from allocator.decision import Action, Decision, StrategyView
 
-__all__ = ["one_line", "shares_line", "table"]
+__all__ = ["LONGEST_REASON", "one_line", "shares_line", "table"]
 
 _NAMED = 12
 """Strategies named in a log line and in the reason sent with the shares; the rest are counted."""
+
+LONGEST_REASON = 1000
+"""Characters of a reason that the exporter takes."""
 
 
 def shares_line(decision: Decision) -> str:
@@ -21,13 +24,23 @@ def shares_line(decision: Decision) -> str:
     return text + _rest(len(ordered) - len(named))
 
 
-def one_line(decision: Decision) -> str:
-    """Why, strategy by strategy, the largest move first; a guard's reason alone where there was one."""
+def one_line(decision: Decision, longest: int | None = None) -> str:
+    """Why, strategy by strategy, the largest move first; a guard's reason alone where there was one.
+
+    Args:
+        decision: What is told.
+        longest: Characters at most; what does not fit is counted.
+    """
     if decision.action is Action.SKIP or decision.guard:
-        return decision.reason
-    ordered = sorted(decision.views, key=lambda view: (-abs(_move(view)), view.name))[:_NAMED]
-    parts = [f"{view.name} {_move(view):+.3f} to {view.share:.3f}: {view.why}" for view in ordered]
-    return "; ".join([decision.reason, *parts]) + _rest(len(decision.views) - len(ordered))
+        return decision.reason[:longest]
+    ordered = sorted(decision.views, key=lambda view: (-abs(_move(view)), view.name))
+    text, told = decision.reason, 0
+    for view in ordered[:_NAMED]:
+        part = f"; {view.name} {_move(view):+.3f} to {view.share:.3f}: {view.why}"
+        if longest is not None and len(text) + len(part) + len(_rest(len(ordered))) > longest:
+            break
+        text, told = text + part, told + 1
+    return text + _rest(len(ordered) - told)
 
 
 def table(decision: Decision) -> str:

@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from allocator.decision import Action, Decision, InForce, Limits, decide
 from allocator.errors import ConflictError, NoDataError, PublishError, QueryError
-from allocator.explain import one_line, shares_line
+from allocator.explain import LONGEST_REASON, one_line, shares_line
 from allocator.history import Answers, Grid, Observation, Outcome, Sample, Series, grid_for, observe
 from allocator.policy import LOOKBACK_ROWS
 from allocator.queries import DECK_PUBLISH, DECK_READ, Queries, Query
@@ -222,7 +222,7 @@ class Allocator:
                         for view in decision.views
                         if view.score_ema == view.score_ema
                     },
-                    reason=one_line(decision),
+                    reason=one_line(decision, LONGEST_REASON),
                     as_of=decision.as_of,
                     version=held.version,
                 )

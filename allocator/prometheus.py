@@ -6,7 +6,6 @@ authority.  Each request has one deadline for all of it, so a peer that drips by
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,13 +21,11 @@ from urllib3.exceptions import HTTPError
 from allocator.errors import QueryError
 from allocator.history import Grid, Sample, Series
 from allocator.queries import Query
+from allocator.transport import TooLargeError, fetch, in_words
 
 __all__ = ["PrometheusApi"]
 
-_CONNECT_SECONDS = 5.0
-_CHUNK = 1 << 16
 _LARGEST_ANSWER = 1 << 29
-_WHERE = re.compile(r"^<?\w+(?:\(host=[^)]*\)| object at 0x\w+)>?: ")
 _VICTORIA_METRICS = {"max_lookback": "5m", "latency_offset": "1ms"}
 """Makes it look back as far as Prometheus does, and not hide the newest 30 s; others pass over both."""
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -166,14 +163,26 @@ class PrometheusApi:
 
     def _get(self, query: Query, path: str, params: Mapping[str, str]) -> _Data:
         try:
-            status, body = self._fetch(query, f"{self._api}/{path}", params)
+            status, body = fetch(
+                self._session,
+                "GET",
+                f"{self._api}/{path}",
+                timeout_seconds=self._timeout_seconds,
+                largest=_LARGEST_ANSWER,
+                monotonic=self._monotonic,
+                params={**params, **_VICTORIA_METRICS},
+                auth=self._auth,
+                verify=self._verify,
+            )
         except requests.exceptions.SSLError as error:
             raise QueryError(
-                f"{query.id}: TLS: {_short(error)}; see PROMETHEUS_CA", query=query.id
+                f"{query.id}: TLS: {in_words(error)}; see PROMETHEUS_CA", query=query.id
             ) from error
+        except TooLargeError as error:
+            raise QueryError(f"{query.id}: {error}: narrow it with PNL_SELECTOR", query=query.id) from error
         except (requests.RequestException, HTTPError, OSError) as error:
             raise QueryError(
-                f"{query.id}: no answer from {self._api}: {_short(error)}", query=query.id, retryable=True
+                f"{query.id}: no answer from {self._api}: {in_words(error)}", query=query.id, retryable=True
             ) from error
         if 300 <= status < 400:
             raise QueryError(
@@ -202,38 +211,6 @@ class PrometheusApi:
                 self._on_warning(query.id, warning)
         return answer.data
 
-    def _fetch(self, query: Query, url: str, params: Mapping[str, str]) -> tuple[int, bytes]:
-        """Status and body, within the deadline and the size limit."""
-        deadline = self._monotonic() + self._timeout_seconds
-        with self._session.get(
-            url,
-            params={**params, **_VICTORIA_METRICS},
-            auth=self._auth,
-            verify=self._verify,
-            timeout=(min(_CONNECT_SECONDS, self._timeout_seconds), self._timeout_seconds),
-            stream=True,
-            allow_redirects=False,  # a redirect to another host would drop the credentials silently
-        ) as response:
-            parts: list[bytes] = []
-            size = 0
-            # read1 gives what is there; a plain read would wait for a full chunk past every deadline.
-            while part := response.raw.read1(_CHUNK, decode_content=True):
-                parts.append(part)
-                size += len(part)
-                if self._monotonic() > deadline:
-                    raise QueryError(
-                        f"{query.id}: the answer took longer than {self._timeout_seconds:g} s",
-                        query=query.id,
-                        retryable=True,
-                    )
-                if size > _LARGEST_ANSWER:
-                    raise QueryError(
-                        f"{query.id}: the answer is larger than {_LARGEST_ANSWER} bytes: narrow it with "
-                        "PNL_SELECTOR",
-                        query=query.id,
-                    )
-            return response.status_code, b"".join(parts)
-
     def _decode(self, query: Query, raw: msgspec.Raw, shape: Any) -> Any:
         try:
             return msgspec.json.decode(raw, type=shape)
@@ -241,14 +218,3 @@ class PrometheusApi:
             raise QueryError(
                 f"{query.id}: result is not what its type says: {error}", query=query.id
             ) from error
-
-
-def _short(error: BaseException) -> str:
-    """The innermost words of a chain that libraries wrap several times over."""
-    reason = getattr(error, "reason", None)
-    if isinstance(reason, BaseException):
-        return _short(reason)
-    if error.args and isinstance(error.args[0], BaseException):
-        return _short(error.args[0])
-    text = str(error) or type(error).__name__
-    return _WHERE.sub("", text)

@@ -12,13 +12,15 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 import requests
+from urllib3.exceptions import HTTPError
 
 from allocator.decision import InForce
 from allocator.errors import ConflictError, PublishError
+from allocator.transport import fetch, in_words
 
 __all__ = ["DeckPublisher"]
 
-_CONNECT_SECONDS = 5.0
+_LARGEST_ANSWER = 1 << 26
 _T = TypeVar("_T")
 
 
@@ -47,7 +49,7 @@ class DeckPublisher:
     Args:
         base_url: The exporter's address.
         token: Sent as bearer token.
-        timeout_seconds: Longest wait for the connection and for each part of an answer.
+        timeout_seconds: Longest a request may take.
     """
 
     def __init__(self, base_url: str, *, token: str | None = None, timeout_seconds: float = 10.0) -> None:
@@ -55,7 +57,7 @@ class DeckPublisher:
         self._session = requests.Session()
         # As a default header it would be overridden by ~/.netrc; as an auth callable it is not.
         self._token = token
-        self._timeout = (min(_CONNECT_SECONDS, timeout_seconds), timeout_seconds)
+        self._timeout_seconds = timeout_seconds
 
     def read(self) -> InForce:
         """The shares in force, their version, and whether the equity breaker is open.
@@ -66,7 +68,7 @@ class DeckPublisher:
         weights = self._decode(self._call("GET", "/allocator/weights"), _Weights)
         answer = self._call("GET", "/status", accept=(200, 404))
         # A deck without the route shows its breakers to Prometheus alone.
-        status = self._decode(answer, _Status) if answer.status_code == 200 else _Status()
+        status = self._decode(answer, _Status) if answer[0] == 200 else _Status()
         equity = status.breakers.get("equity", _Breaker())
         return InForce(weights.version, weights.weights, weights.as_of, equity.open)
 
@@ -114,49 +116,49 @@ class DeckPublisher:
         body: Mapping[str, Any] | None = None,
         version: int | None = None,
         accept: tuple[int, ...] = (200, 201, 202),
-    ) -> requests.Response:
+    ) -> tuple[int, bytes]:
+        """Status and body of an accepted answer."""
         headers = {"Accept": "application/json"}
         if version is not None:
             headers["If-Match"] = f'"{version}"'
         try:
-            answer = self._session.request(
+            status, said = fetch(
+                self._session,
                 method,
                 self._base + path,
+                timeout_seconds=self._timeout_seconds,
+                largest=_LARGEST_ANSWER,
                 json=body,
                 headers=headers,
                 auth=self._authorise,
-                timeout=self._timeout,
-                allow_redirects=False,
             )
-        except requests.RequestException as error:
-            raise PublishError(f"no answer from {self._base}{path}: {type(error).__name__}") from error
-        if answer.status_code in accept:
-            return answer
-        said = _detail(answer)
-        where = f"{method} {path} answers {answer.status_code}"
-        if answer.status_code == 412:
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise PublishError(f"no answer from {self._base}{path}: {in_words(error)}") from error
+        if status in accept:
+            return status, said
+        where = f"{method} {path} answers {status}"
+        if status == 412:
             raise ConflictError(f"{where}: version {version} is no longer in force")
-        if answer.status_code in (401, 403):
-            raise PublishError(f"{where}: {said}; see DECK_TOKEN and its scopes", retryable=False)
-        raise PublishError(
-            f"{where}: {said}", retryable=answer.status_code >= 500 or answer.status_code in (408, 429)
-        )
+        if status in (401, 403):
+            raise PublishError(f"{where}: {_detail(said)}; see DECK_TOKEN and its scopes", retryable=False)
+        raise PublishError(f"{where}: {_detail(said)}", retryable=status >= 500 or status in (408, 429))
 
-    def _decode(self, answer: requests.Response, shape: type[_T]) -> _T:
+    def _decode(self, answer: tuple[int, bytes], shape: type[_T]) -> _T:
+        status, body = answer
         try:
-            return msgspec.json.decode(answer.content, type=shape)
+            return msgspec.json.decode(body, type=shape)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise PublishError(
-                f"{self._base} answers {answer.status_code} with what is no deck's JSON: {error}; "
+                f"{self._base} answers {status} with what is no deck's JSON: {error}; "
                 "is DECK_URL the exporter?",
                 retryable=False,
             ) from error
 
 
-def _detail(answer: requests.Response) -> str:
+def _detail(body: bytes) -> str:
     """What the exporter said went wrong; the start of the body where it is not its JSON."""
     try:
-        said = msgspec.json.decode(answer.content, type=_Error)
+        said = msgspec.json.decode(body, type=_Error)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return answer.text[:200]
+        return body[:200].decode(errors="replace")
     return said.detail or said.error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from allocator.decision import InForce, Limits, decide
-from allocator.explain import one_line, shares_line, table
+from allocator.explain import LONGEST_REASON, one_line, shares_line, table
 from tests.allocator.test_decision import EQUAL, NAMES, seen
 
 
@@ -65,3 +65,14 @@ def test_the_table_names_relaxed_bounds_and_general_loss():
     )
     assert "leave no choice" in table(losing)
     assert "every strategy loses" in table(losing)
+
+
+def test_the_reason_fits_the_exporter_however_long_the_names():
+    """Twelve strategies with the longest names leave room for the count of those not named."""
+    names = tuple(f"{'n' * 120}{i:02d}" for i in range(12))
+    decision = decide(seen(200, names=names, drift=np.zeros(12)), InForce(0, {}), Limits())
+    assert len(one_line(decision)) > LONGEST_REASON
+    short = one_line(decision, LONGEST_REASON)
+    assert len(short) <= LONGEST_REASON
+    assert short.endswith(" more")
+    assert short.startswith("turnover")

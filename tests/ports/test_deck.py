@@ -7,6 +7,7 @@ import requests
 
 from allocator.decision import InForce
 from allocator.errors import ConflictError, PublishError
+from allocator.explain import LONGEST_REASON
 from allocator.publisher import DeckPublisher
 from scripts import native
 from tests.allocator.gate import Gate
@@ -63,6 +64,13 @@ def test_a_thousand_shares_that_sum_to_one_are_taken(deck):
     shares = {f"s{i:04d}": 0.001 for i in range(1000)}
     put(deck, shares, deck.read().version)
     assert deck.read().shares == shares
+
+
+def test_a_reason_as_long_as_ours_may_be_is_taken(deck):
+    """What the loop cuts its reasons to, the exporter takes."""
+    before = deck.read()
+    reason = "x" * LONGEST_REASON
+    assert deck.publish({"a": 1.0}, scores={}, reason=reason, as_of=AS_OF, version=before.version)
 
 
 def test_a_new_deck_has_no_shares(tmp_path):
@@ -154,3 +162,14 @@ def test_what_is_no_deck_is_told():
         pytest.raises(PublishError, match="is DECK_URL the exporter"),
     ):
         deck.read()
+
+
+def test_a_dripping_deck_is_given_up_on():
+    """The deadline is for the whole answer."""
+    with (
+        Gate("http://unused", replies=[(200, b'{"version": 3}' + b" " * 200)], drip=1) as gate,
+        DeckPublisher(gate.url, timeout_seconds=0.3) as deck,
+        pytest.raises(PublishError, match=r"longer than 0\.3 s") as caught,
+    ):
+        deck.read()
+    assert caught.value.retryable
