@@ -1,0 +1,281 @@
+"""DeckClient as an engine uses it, waiting and in the background; its async twin; forks and kills."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter import deck_client
+from exporter.deck_metrics import (
+    AsyncDeckClient,
+    DeckAuthError,
+    DeckClient,
+    DeckClosedError,
+    DeckInputError,
+    DeckRefusedError,
+    DeckUnavailableError,
+    RetryPolicy,
+    SpoolError,
+)
+from tests.exporter.test_deck_sender import SOON, ids, trade
+from tests.fakes.http_deck import Scripted, StandInDeck
+
+AT_ONCE = RetryPolicy(attempts=2, base_seconds=0.0)
+
+
+@pytest.fixture
+def deck(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInDeck]:
+    with StandInDeck() as running:
+        monkeypatch.setenv("DECK_URL", running.url)
+        monkeypatch.setenv("DECK_SPOOL_DIR", str(tmp_path / "spool"))
+        for name in ("DECK_TOKEN", "DECK_TOKEN_FILE", "DECK_ENGINE"):
+            monkeypatch.delenv(name, raising=False)
+        yield running
+
+
+def test_a_token_file_that_is_not_there_is_refused_by_the_settings_name(
+    deck: StandInDeck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing secret is not "no token"."""
+    monkeypatch.setenv("DECK_TOKEN_FILE", "/nowhere/token")
+    with pytest.raises(DeckInputError, match="DECK_TOKEN_FILE /nowhere/token"):
+        DeckClient()
+
+
+def test_a_waiting_push_raises_what_the_deck_said(deck: StandInDeck) -> None:
+    """4xx with error, detail and field; 5xx after its retries; 401 as what it is."""
+    with DeckClient(retry=AT_ONCE) as client:
+        with pytest.raises(DeckRefusedError) as refused:
+            client.push_trade(trade(0, qty=-1.0))
+        assert (refused.value.status, refused.value.error, refused.value.field) == (
+            400,
+            "out_of_range",
+            "trades[0].qty",
+        )
+        with pytest.raises(DeckInputError, match="equity_usd"):
+            client.push_metrics(equity_usd=float("nan"))
+        deck.script += [Scripted(503, {"error": "disk_full", "detail": "full"})] * 2
+        with pytest.raises(DeckUnavailableError, match="full"):
+            client.push_metrics(equity_usd=1.0)
+        assert client.counters.retried == 1
+        deck.token = "right"
+        with pytest.raises(DeckAuthError):
+            client.get_status()
+        assert client.flush()
+        assert client.dead_letters is None
+
+
+def test_a_background_client_delivers_on_leaving_the_with_block(deck: StandInDeck) -> None:
+    """The context manager flushes; the pushes themselves answered None at once."""
+    with DeckClient(background=True, engine="a", interval_seconds=0.0) as client:
+        assert client.push_metrics(equity_usd=1.0) is None
+        assert client.push_strategy_pnl({"scalp": 1.0}) is None
+        assert client.push_trade(trade(0)) is None
+        assert client.push_trades([trade(1), trade(2)]) is None
+        assert client.get_weights()["version"] == 3
+    assert list(deck.trades) == ids(range(3))
+    assert {t["engine"] for t in deck.trades.values()} == {"a"}
+    told = {name: value for push in deck.pushes for name, value in push.items()}
+    assert told == {"equity_usd": 1.0, "pnl_by_strategy": {"scalp": 1.0}, "engine": "a"}
+    assert client.close()
+    with pytest.raises(DeckClosedError):
+        client.push_trade(trade(3))
+
+
+def test_a_background_push_raises_nothing_whatever_it_is_given(deck: StandInDeck) -> None:
+    """Not for a wrong type, not for a map that is none: it is counted and the deck hears of it."""
+    wrong: Any = [1, 2]
+    with DeckClient(background=True) as client:
+        client.push_metrics(breaker=wrong, equity_usd=1.0)
+        client.push_metrics(pnl_by_strategy=wrong, info=wrong)
+        client.push_trade(wrong_field=1)
+        assert client.flush(SOON)
+        assert client.counters.refused == 3
+        assert client.counters.dead_lettered == 1
+    told = {name: value for push in deck.pushes for name, value in push.items()}
+    assert told["equity_usd"] == 1.0
+    assert told["breaker"] == "not sent: [1, 2]"
+
+
+def test_many_threads_share_one_client_and_every_trade_arrives_once(deck: StandInDeck) -> None:
+    """Eight writers, one spool; each writer's own order holds."""
+    with DeckClient(background=True) as client:
+
+        def write(writer: int) -> None:
+            for number in range(100):
+                client.push_trade(trade(writer * 1000 + number))
+                client.push_metrics(pnl_by_strategy={f"s{writer}": float(number)})
+
+        threads = [threading.Thread(target=write, args=(writer,)) for writer in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert client.flush(SOON)
+        assert client.counters.sent_trades == 800
+    arrived = [int(name[1:]) for name in deck.trades]
+    assert len(arrived) == 800
+    for writer in range(8):
+        own = [number for number in arrived if number // 1000 == writer]
+        assert own == list(range(writer * 1000, writer * 1000 + 100))
+    told: dict[str, float] = {}
+    for push in deck.pushes:
+        told.update(push.get("pnl_by_strategy", {}))
+    assert told == {f"s{writer}": 99.0 for writer in range(8)}
+
+
+def test_each_engine_and_each_deck_has_its_own_spool(deck: StandInDeck, tmp_path: Path) -> None:
+    """Trades meant for one deck never go to another, and two engines do not lock each other out."""
+    with (
+        DeckClient(background=True, engine="a/b c"),
+        DeckClient(background=True, engine="b"),
+        DeckClient("http://127.0.0.1:9", background=True, engine="b"),
+    ):
+        names = [path.name for path in (tmp_path / "spool").iterdir()]
+    assert len(names) == 3
+    assert any(name.startswith("a_b_c-") for name in names)
+
+
+def test_trades_that_wait_for_another_address_are_not_forgotten(
+    deck: StandInDeck, caplog: pytest.LogCaptureFixture
+) -> None:
+    """DECK_URL changed while trades waited: the log says where, and none goes to the wrong deck."""
+    with DeckClient("http://127.0.0.1:9", background=True, engine="a") as old:
+        old.push_trade(trade(0))
+        assert not old.close(0.1)
+    assert old.dead_letters is not None
+    with caplog.at_level(logging.WARNING), DeckClient(background=True, engine="a") as new:
+        assert new.flush(SOON)
+    assert f"wait for a deck at another address: directory={old.dead_letters.parent}" in caplog.text
+    assert deck.trades == {}
+
+
+def test_a_second_client_on_the_same_spool_is_refused_with_what_to_do(deck: StandInDeck) -> None:
+    """Two processes under one engine id are a mistake that would mix their trades."""
+    with DeckClient(background=True), pytest.raises(SpoolError, match="its own engine id"):
+        DeckClient(background=True)
+
+
+def test_trades_of_a_process_killed_with_sigkill_are_delivered_once_by_the_next(deck: StandInDeck) -> None:
+    """Kill -9 right after the last push returned, with the deck away: nothing is lost, nothing twice."""
+    deck.stop()
+    script = (
+        "import os, signal; from exporter.deck_metrics import DeckClient\n"
+        "from tests.exporter.test_deck_sender import trade\n"
+        "client = DeckClient(background=True)\n"
+        "for n in range(300): client.push_trade(trade(n))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    deck.start()
+    with DeckClient(background=True) as client:
+        assert client.flush(SOON)
+        assert client.counters.recovered == 300
+    assert list(deck.trades) == ids(range(300))
+    assert sum(len(seen.body["trades"]) for seen in deck.seen) == 300
+
+
+def test_an_engine_that_ends_without_closing_still_delivers(deck: StandInDeck) -> None:
+    """A normal exit flushes for a moment."""
+    script = (
+        "from exporter.deck_metrics import DeckClient\n"
+        "from tests.exporter.test_deck_sender import trade\n"
+        "client = DeckClient(background=True)\n"
+        "client.push_trade(trade(0)); client.push_metrics(equity_usd=1.0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert list(deck.trades) == ["t0"]
+    assert deck.pushes == [{"equity_usd": 1.0}]
+
+
+def test_after_a_fork_the_child_is_refused_and_the_parent_delivers(deck: StandInDeck) -> None:
+    """A real fork: the copy in the child says so at its first push, and leaves the spool alone."""
+    script = (
+        "import os, sys; from exporter.deck_metrics import DeckClient, DeckClosedError\n"
+        "from tests.exporter.test_deck_sender import trade\n"
+        "client = DeckClient(background=True)\n"
+        "client.push_trade(trade(0))\n"
+        "wait, go = os.pipe()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    os.close(go)\n"
+        "    try: client.push_trade(trade(1))\n"
+        "    except DeckClosedError: os.read(wait, 1); os._exit(7)\n"
+        "    os._exit(1)\n"
+        "client.push_trade(trade(2))\n"
+        "done = client.close(20)\n"
+        "DeckClient(background=True).close()  # the living child holds no lock on the spool\n"
+        "os.close(go)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), done)\n"
+    )
+    # Python 3.12 warns of any fork beside a thread; that is what this test is about.
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["7", "True"]
+    assert list(deck.trades) == ["t0", "t2"]
+
+
+def test_the_async_client_awaits_what_waits_and_pushes_without(deck: StandInDeck) -> None:
+    """The same pushes, from a coroutine."""
+
+    async def engine() -> tuple[int, bool]:
+        async with AsyncDeckClient(engine="a") as client:
+            client.push_metrics(equity_usd=1.0)
+            client.push_strategy_pnl({"scalp": 1.0})
+            client.push_trade(trade(0))
+            client.push_trades([trade(1)])
+            weights, status = await asyncio.gather(client.get_weights(), client.get_status())
+            assert status["halted"] is False
+            assert await client.flush(SOON)
+            assert client.counters.sent_trades == 2
+            return weights["version"], await client.close()
+
+    assert asyncio.run(engine()) == (3, True)
+    assert list(deck.trades) == ids(range(2))
+
+
+def test_neither_repr_nor_log_shows_the_token(deck: StandInDeck, caplog: pytest.LogCaptureFixture) -> None:
+    """A secret in a log is a secret lost."""
+    deck.token = "other"
+    with caplog.at_level(logging.DEBUG), DeckClient(token="hush-hush", background=True) as client:
+        client.push_metrics(equity_usd=1.0)
+        client.push_trade(trade(0))
+        assert not client.flush(0.1)
+        assert "hush" not in repr(client)
+        client.close(0.1)
+    assert caplog.records
+    assert "hush" not in caplog.text
+
+
+def test_the_default_spool_is_in_the_users_state_directory(
+    deck: StandInDeck, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Not in the directory the engine happens to be started from, or a restart elsewhere would miss it."""
+    monkeypatch.delenv("DECK_SPOOL_DIR")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with DeckClient(background=True):
+        assert list((tmp_path / "state" / "deckrails" / "spool").iterdir())
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    with pytest.raises(SpoolError, match="DECK_SPOOL_DIR"):
+        deck_client._state_directory({}, homeless)
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with DeckClient(background=True):
+        assert list((tmp_path / "home" / ".local" / "state" / "deckrails" / "spool").iterdir())
