@@ -39,6 +39,7 @@ BATCH: Final = 500
 """Trades in one request: about 120 kB, far below the deck's body limit."""
 HELD_TRADES: Final = 100_000
 """Trades kept in memory while the disk refuses the spool; about 50 MB."""
+AWAY: Final = "the deck does not take pushes, trades wait on disk"
 PATIENCE: Final = RetryPolicy(base_seconds=0.25, cap_seconds=5.0)
 """Waits between rounds while the deck is away; there is no last attempt."""
 
@@ -289,15 +290,16 @@ class Sender:
             if not self._away:
                 self._away = True
                 self._spooled += self.spool.pending
-        self._herald.tell(
-            "the deck does not take pushes, trades wait on disk", trades=self.spool.pending, fault=fault
-        )
+        phrase, level = AWAY, logging.WARNING
+        if isinstance(fault, SpoolError):  # the deck is innocent: the disk wants a person
+            phrase, level = "the spool does not work, trades wait", logging.CRITICAL
+        self._herald.tell(phrase, level, trades=self.spool.pending, fault=fault)
 
     def _note_back(self) -> None:
         if self._away:
             with self._guard:
                 self._away = False
-            self._herald.over("the deck does not take pushes, trades wait on disk")
+            self._herald.over(AWAY)
             self._herald.tell("the deck takes pushes again", logging.INFO, attempts=self._failures + 1)
             self._herald.over("the deck takes pushes again")
         self._failures = 0

@@ -114,7 +114,7 @@ def test_an_open_equity_breaker_stops_new_risk_and_is_released_aloud_after_a_wee
     one = engine(
         deck, Account(100_000.0, BreakerPolicy(dd_trip=0.001, dd_release=0.0005, daily_loss_max=0.9))
     )
-    bars = walk(WINDOW + 700, seed=5)
+    bars = walk(WINDOW + 350, seed=5)
     run_bars(one, bars, WINDOW, None, loop=False, interval_seconds=0.0, stop=threading.Event())
     states = [push["breaker"]["equity"] for push in deck.pushes if "breaker" in push]
     first = states.index(True)

@@ -84,11 +84,11 @@ def told(one: Trader) -> list[tuple[Any, ...]]:
     return [tuple(call.values()) for call in one.rails.calls]
 
 
-@settings(max_examples=15)
-@given(st.integers(0, 30), st.integers(0, 59), st.floats(0.5, 2.0))
+@settings(max_examples=8)
+@given(st.integers(0, 30), st.integers(0, 39), st.floats(0.5, 2.0))
 def test_changing_future_bars_changes_no_past_fill_or_decision(seed: int, cut: int, factor: float) -> None:
     """No look-ahead: two futures from the same past have the same past."""
-    bars = walk(WINDOW + 60, seed)
+    bars = walk(WINDOW + 40, seed)
     changed = bars[: WINDOW + cut] + [
         replace(b, open=b.open * factor, high=b.high * factor, low=b.low * factor, close=b.close * factor)
         for b in bars[WINDOW + cut :]
@@ -108,7 +108,7 @@ def test_the_same_bars_give_the_same_fills() -> None:
     assert live(trader(bars), bars[WINDOW:]) == live(trader(bars), bars[WINDOW:])
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.integers(0, 30))
 def test_equity_is_the_start_plus_every_cash_flow_plus_the_positions(seed: int) -> None:
     """Rebuilt from the fills alone: what was paid and received, fees, and what is held at the close."""

@@ -180,6 +180,23 @@ def test_a_refused_trade_is_set_aside_with_its_reason_and_its_neighbours_are_del
     assert "a trade was refused and set aside" in caplog.text
 
 
+def test_a_refused_trade_that_cannot_be_set_aside_stays_in_the_queue(
+    make: Senders, deck: StandInDeck, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Never neither here nor there: it waits until the disk takes the dead letter, and the log says so."""
+    sender = make()
+    sender.spool.dead_letters.mkdir()
+    sender.offer_trade(trade(0, qty=-1.0))
+    sender.offer_trade(trade(1))
+    assert not sender.flush(0.2)
+    assert sender.counters().pending == 2
+    assert "the spool does not work, trades wait" in caplog.text
+    sender.spool.dead_letters.rmdir()
+    assert sender.flush(SOON)
+    assert list(deck.trades) == ["t1"]
+    assert sender.counters().dead_lettered == 1
+
+
 def test_the_same_id_with_other_content_is_set_aside(make: Senders, deck: StandInDeck) -> None:
     """409 is a bug in the engine's ids: kept for a person, the rest goes on."""
     deck.trades["t0"] = trade(0, price=1.0)

@@ -225,6 +225,24 @@ def test_a_refused_trade_is_in_the_dead_letter_file_with_its_reason(tmp_path: Pa
     assert second["trade"] == "not json"
 
 
+def test_what_cannot_be_set_aside_or_synced_is_an_error_and_not_lost(tmp_path: Path) -> None:
+    """The caller keeps the record in the queue, and the next sync tries again."""
+    with opened(tmp_path / "spool") as spool:
+        spool.append(body(0))
+        spool.dead_letters.mkdir()
+        with pytest.raises(SpoolError, match="cannot write"):
+            spool.set_aside(body(0), {})
+        (number,) = spool._fds
+        real = spool._fds[number]
+        spool._fds[number] = os.open("/dev/null", os.O_RDONLY)
+        os.close(spool._fds[number])
+        with pytest.raises(SpoolError, match="cannot sync"):
+            spool.sync()
+        spool._fds[number] = real
+        spool.sync()
+        assert bodies(spool.peek(10)) == [body(0)]
+
+
 def test_what_waits_is_for_its_owner_alone(tmp_path: Path) -> None:
     """Trades are private: neither the directory nor a file is readable for others."""
     with opened(tmp_path / "spool") as spool:
