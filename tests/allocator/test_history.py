@@ -127,6 +127,13 @@ def test_a_reading_of_unknown_age_is_stale():
     assert observe(answers, GRID, now=END, stale_after=600.0).newest == (Outcome.STALE,)
 
 
+def test_a_sampling_time_of_nan_is_stale():
+    """A comparison with NaN proves nothing."""
+    times = [Sample({"strategy": "scalp"}, float("nan"))]
+    answers = Answers(pnl=[pnl(np.arange(ROWS) * 10.0)], equity=[equity()], pnl_times=times)
+    assert observe(answers, GRID, now=END, stale_after=600.0).newest == (Outcome.STALE,)
+
+
 def start_of(values) -> Series:
     return series(values, END, STEP, job=JOB, instance="default")
 

@@ -291,6 +291,16 @@ def test_a_steady_loser_ends_at_the_floor():
     assert allocate(history, MIN, MAX)[2] == MIN
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_no_kill_switch(seed):
+    """After two weeks of evidence a sudden loss of 3σ a refresh is cut within 100 of them, not within 20."""
+    history = noise(2016 + 100, 4, seed=seed)
+    history[:2016, 0] += 0.001
+    history[2016:, 0] -= 0.03
+    assert allocate(history[: 2016 + 20], MIN, MAX)[0] == MAX
+    assert allocate(history, MIN, MAX)[0] < 0.2
+
+
 def test_noise_alone_does_not_move_capital():
     """Where dispersion is what chance gives, the gate is shut and equal risks share alike."""
     found = assess(np.tile([[0.01], [-0.01]], (500, 1)) * np.ones((1, 4)), MIN, MAX)

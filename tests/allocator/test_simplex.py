@@ -90,6 +90,21 @@ def test_inputs_are_untouched():
     np.testing.assert_array_equal(weights, before)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_thousand_dense_knots_are_told_apart(seed):
+    """Where bounds are met by many entries at nearly the same multiplier, the right ones are clipped."""
+    weights = np.random.default_rng(seed).lognormal(0.0, 1.0, 1000)
+    low, high = 0.0005, 0.002
+    shares = project(weights, low, high)
+    assert abs(shares.sum() - 1.0) <= 1e-12
+    free = (shares > low) & (shares < high)
+    ratios = shares[free] / weights[free]
+    assert ratios.max() / ratios.min() - 1.0 < 1e-9
+    c = ratios.mean()
+    assert (c * weights[shares == low]).max() <= low * (1 + 1e-9)
+    assert (c * weights[shares == high]).min() >= high * (1 - 1e-9)
+
+
 @pytest.mark.parametrize(
     ("weights", "low", "high", "expected"),
     [
