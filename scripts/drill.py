@@ -239,10 +239,10 @@ class Drill:
         deadline = self._now() + self._step_seconds
         while not happened():
             if self._now() >= deadline:
-                self._say(f"  {what:<52} NOT within {self._step_seconds:.0f} s")
+                self._say(f"  {what:<56} NOT within {self._step_seconds:.0f} s")
                 return False
             self._sleep(POLL_SECONDS)
-        self._say(f"  {what:<52} {self._now() - started:6.1f} s")
+        self._say(f"  {what:<56} {self._now() - started:6.1f} s")
         return True
 
     def _state(self) -> dict[str, Any]:
