@@ -113,7 +113,10 @@ class Exporter:
                 return
             reply = await _answer(self.service, route, scope, receive, path, {})
         await send({"type": "http.response.start", "status": reply.status, "headers": reply.raw_headers()})
-        await send({"type": "http.response.body", "body": reply.body})
+        for block in reply.blocks():
+            await send({"type": "http.response.body", "body": block, "more_body": reply.parts is not None})
+        if reply.parts is not None:
+            await send({"type": "http.response.body", "body": b""})
 
     async def _gateway(
         self, scope: Scope, receive: Receive, path: bytes, handle: Callable[[Service, Call], Awaitable[Reply]]

@@ -43,20 +43,20 @@ def push_times(groups: Iterable[Group]) -> tuple[bytes, bytes]:
     return "".join(times).encode(), "".join(failures).encode()
 
 
-def render_text(state: State, own: Iterable[OwnFamily]) -> bytes:
-    """The page in text 0.0.4."""
+def render_text(state: State, own: Iterable[OwnFamily]) -> list[bytes]:
+    """The page in text 0.0.4, in parts: joined, a large page would be in memory twice."""
     parts: list[bytes] = []
     for name, kind, help_text, bodies in _merged(state, own):
         if kind != "gaugehistogram":  # unknown to the format: its lines stand as untyped samples
             parts.append(header(name, kind, help_text))
         parts.extend(bodies)
-    return b"".join(parts)
+    return parts
 
 
 _WHOLE_BOUND = re.compile(rb'(?<=[{,])((?:le|quantile)="-?[0-9]+)("[,}])')
 
 
-def render_openmetrics(state: State, own: Iterable[OwnFamily]) -> bytes:
+def render_openmetrics(state: State, own: Iterable[OwnFamily]) -> list[bytes]:
     """The page in OpenMetrics 1.0."""
     families = list(_merged(state, own))
     names = {name for name, *_ in families}
@@ -77,10 +77,10 @@ def render_openmetrics(state: State, own: Iterable[OwnFamily]) -> bytes:
         else:
             parts.extend(bodies)
     parts.append(b"# EOF\n")
-    return b"".join(parts)
+    return parts
 
 
-def render_protobuf(state: State, own: Iterable[OwnFamily]) -> bytes:
+def render_protobuf(state: State, own: Iterable[OwnFamily]) -> list[bytes]:
     """The page as length-delimited protobuf, native histograms included."""
     messages: list[Any] = []
     for name, kind, help_text, bodies in _merged(state, own):
@@ -97,7 +97,7 @@ def render_protobuf(state: State, own: Iterable[OwnFamily]) -> bytes:
                 else:
                     found[0].metric.extend(message.metric)
         messages += found
-    return write_delimited(messages)
+    return [write_delimited(messages)]
 
 
 def negotiate(accept: bytes) -> str:

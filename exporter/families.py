@@ -226,7 +226,9 @@ def compile_family(family: Family, grouping: Sequence[tuple[str, str]]) -> Famil
             f'collected metric "{name}" {twice.decode().strip()} was collected before '
             "with the same name and label values"
         )
-    return FamilyShape(name, kind, family.help, tuple(prefixes), compact_picks(picks), tuple(keys))
+    lines = tuple(prefixes)
+    identities = lines if point_label is None else tuple(keys)
+    return FamilyShape(name, kind, family.help, lines, compact_picks(picks), identities)
 
 
 def _append_points(

@@ -5,7 +5,7 @@ Pure.  Handlers written against these run from plain ASGI as fast as it gets, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -18,6 +18,7 @@ __all__ = ["JSON", "Call", "Reply", "error_reply", "json_reply", "plain_error"]
 
 JSON = "application/json"
 PLAIN = "text/plain; charset=utf-8"
+BLOCK = 256 * 1024
 
 
 @dataclass(slots=True)
@@ -58,16 +59,37 @@ class Call:
 
 @dataclass(slots=True)
 class Reply:
-    """One answer."""
+    """One answer.
+
+    Attributes:
+        parts: The body where it is too large to be joined; it is sent block by block.
+    """
 
     status: int = 200
     body: bytes = b""
     content_type: str | None = None
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    parts: list[bytes] | None = None
+
+    def blocks(self) -> Iterator[bytes]:
+        """The body in blocks that are worth a system call each."""
+        if self.parts is None:
+            yield self.body
+            return
+        gathered: list[bytes] = []
+        size = 0
+        for part in self.parts:
+            gathered.append(part)
+            size += len(part)
+            if size >= BLOCK:
+                yield b"".join(gathered)
+                gathered, size = [], 0
+        yield b"".join(gathered)
 
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         """Headers as ASGI wants them, the length included."""
-        headers = [(b"content-length", str(len(self.body)).encode()), *self.headers]
+        size = len(self.body) if self.parts is None else sum(map(len, self.parts))
+        headers = [(b"content-length", str(size).encode()), *self.headers]
         if self.content_type is not None:
             headers.append((b"content-type", self.content_type.encode()))
         return headers

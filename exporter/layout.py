@@ -14,12 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from exporter.families import Chunk, FamilyShape, Parsed, compact_picks, fill, header, pick
+from exporter.families import Chunk, FamilyShape, Parsed, compact_picks, fill, group_text, header, pick
 
 __all__ = ["Cut", "Layout", "LayoutMemo", "cut_body"]
 
 _CUT = re.compile(rb"(?m)(^[^#\n \t][^\n]* )([^ \t\n]+)$")
 _PLAIN = re.compile(rb"(?:-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?\n)*\Z")
+
+LONG = 200
+"""Lines beyond which a body is put together family by family (JC)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,19 +34,22 @@ class Layout:
         counts: Slots that must be whole numbers.
         series: Number of sample lines.
         template: header, prefix, room for the number and a line feed for each line, the header empty but for
-            the first of a family.
-        picks: Per line the slot of its number.
+            the first of a family; None for a long body, where it would cost more memory than time.
+        picks: Per line of the template the slot of its number.
     """
 
     shapes: Mapping[str, FamilyShape]
     counts: tuple[int, ...]
     series: int
-    template: tuple[bytes, ...]
+    template: tuple[bytes, ...] | None
     picks: slice | tuple[int, ...]
 
     @classmethod
     def of(cls, parsed: Parsed, shapes: Mapping[str, FamilyShape]) -> Layout:
         """The layout of a parsed body whose families have these shapes."""
+        series = sum(len(shape.prefixes) for shape in shapes.values())
+        if series > LONG:
+            return cls(shapes, parsed.counts, series, None, ())
         template: list[bytes] = []
         picks: list[int] = []
         for shape in shapes.values():
@@ -54,10 +60,12 @@ class Layout:
             picks += (
                 range(shape.picks.start, shape.picks.stop) if isinstance(shape.picks, slice) else shape.picks
             )
-        return cls(shapes, parsed.counts, len(picks), tuple(template), compact_picks(picks))
+        return cls(shapes, parsed.counts, series, tuple(template), compact_picks(picks))
 
     def text(self, values: list[bytes]) -> bytes:
         """All families with these numbers, with their HELP and TYPE lines."""
+        if self.template is None:
+            return group_text([Chunk(shape, fill(shape, values)) for shape in self.shapes.values()])
         lines = list(self.template)
         lines[2::4] = pick(self.picks, values)
         return b"".join(lines)

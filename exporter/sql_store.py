@@ -28,7 +28,7 @@ __all__ = ["SqlStore"]
 _BUSY_SECONDS = 10
 _CHECKPOINT_PAGES = 4000
 """16 MiB of log between checkpoints: one long commit in a thousand instead of one in a hundred (JC)."""
-_CACHE_KIB = 32 * 1024
+_CACHE_KIB = 8 * 1024
 _LOOKUP = 500
 _POSTGRES_OPTIONS = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=10s"
 """A replica that hangs while it holds the commit lock loses it; the others answer 503 until then."""

@@ -76,6 +76,8 @@ class Group:
         """Its families by name, ready for a scrape."""
         if self._chunks is None:
             self._chunks = self.layout.fill(self._values) if self.layout and self._values is not None else {}
+            # The lines have the numbers now; keeping both would cost a third of the memory.
+            self._values = None
         return self._chunks
 
     @property
