@@ -129,6 +129,7 @@ def environment(ports: Ports, run_dir: Path, grafana: bool) -> dict[str, str]:
         "DECK_HOST": "127.0.0.1",
         "DECK_PORT": str(ports.exporter),
         "DECK_STORE_URL": f"sqlite:///{run_dir}/data/deck.db",
+        "DECK_SPOOL_DIR": str(run_dir / "data" / "spool"),
         "ALLOCATOR_PORT": str(ports.allocator),
         "REFRESH_SEC": str(REFRESH_SECONDS),
         "MIN_READINGS": "5",

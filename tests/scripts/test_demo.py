@@ -68,4 +68,5 @@ def test_the_users_own_settings_do_not_reach_the_demo(tmp_path: Path) -> None:
     env = environment(Ports(), tmp_path, grafana=False)
     assert env["DECK_TOKEN"] == ""
     assert env["DECK_STORE_URL"] == f"sqlite:///{tmp_path}/data/deck.db"
+    assert env["DECK_SPOOL_DIR"] == f"{tmp_path}/data/spool"
     assert env["PROMETHEUS_URL"] == "http://127.0.0.1:9090"
