@@ -22,7 +22,7 @@ from riskrails.features import (
     Inputs,
     LiveFeatures,
     as_number,
-    exposures,
+    exposure_problem,
     find_problems,
 )
 from riskrails.order import Order, make_order
@@ -442,7 +442,7 @@ def _bad_data(
         funding_plausible=policy.funding_plausible,
         spread_plausible_bps=policy.spread_plausible_bps,
     )
-    fault = exposures(exposure_by_symbol, symbol)[2]
+    fault = exposure_problem(exposure_by_symbol)
     if fault is not None:
         problems.append(fault)
     if strict:

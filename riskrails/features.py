@@ -22,7 +22,7 @@ __all__ = [
     "LiveFeatures",
     "Problem",
     "as_number",
-    "exposures",
+    "exposure_problem",
     "find_problems",
 ]
 
@@ -117,23 +117,19 @@ def as_number(value: object) -> float:
         return math.nan
 
 
-def exposures(exposure_by_symbol: Mapping[str, object], symbol: str) -> tuple[float, float, Problem | None]:
-    """Gross exposure over all symbols and the one of `symbol`, shorts by their absolute value.
-
-    Returns:
-        (Σ|exposure|, |exposure of symbol|, the first problem or None); USD.
-    """
+def exposure_problem(exposure_by_symbol: Mapping[str, object]) -> Problem | None:
+    """The first exposure that is no amount of USD, or a sum that is none; None if all are."""
     total = 0.0
     for name, value in exposure_by_symbol.items():
         number = as_number(value)
         if not -MAX_USD <= number <= MAX_USD:
             message = f"exposure_by_symbol[{name!r}]={value!r}: want a finite number of USD"
-            return 0.0, 0.0, Problem("BAD_EXPOSURE_SYMBOL", f"exposure_by_symbol[{name!r}]", message)
+            return Problem("BAD_EXPOSURE_SYMBOL", f"exposure_by_symbol[{name!r}]", message)
         total += abs(number)
     if total > MAX_USD:
         message = f"exposure_by_symbol sums to {total!r}: want at most {MAX_USD:g} USD"
-        return 0.0, 0.0, Problem("BAD_EXPOSURE_SYMBOL", "exposure_by_symbol", message)
-    return total, abs(as_number(exposure_by_symbol.get(symbol, 0.0))), None
+        return Problem("BAD_EXPOSURE_SYMBOL", "exposure_by_symbol", message)
+    return None
 
 
 def find_problems(

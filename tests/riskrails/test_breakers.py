@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskrails import RiskInputError
-from riskrails.breakers import BREAKERS, DAY_SECONDS, BreakerPolicy, Breakers, Latch
+from riskrails.breakers import BREAKERS, DAY_SECONDS, BreakerEvent, BreakerPolicy, Breakers, Latch
 from tests.riskrails.desk import rails, size
 from tests.riskrails.strategies import numbers
 
@@ -308,3 +308,107 @@ def test_what_is_open_stops_the_rails() -> None:
     desk.set_breakers(state.is_open())
     assert size(desk).reasons[:2] == ("HALTED", "DRAWDOWN")
     assert state.latches["equity"] == Latch(MORNING + 60.0, "drawdown 21.00%")
+
+
+def test_every_change_is_an_event_with_its_moment() -> None:
+    """What tripped, what was released, by whom and when: for the log, exactly once."""
+    tripped = at(100.0).trip("manual", "deploy", MORNING + 5)
+    assert tripped.events[-1] == BreakerEvent(MORNING + 5, "manual", "tripped", "deploy")
+    released = tripped.release("manual", "done", MORNING + 6)
+    assert released.events[-1] == BreakerEvent(MORNING + 6, "manual", "released", "done")
+    moved = at(100.0).rebase_peak(200.0, "deposit", MORNING + 7)
+    assert moved.events == (BreakerEvent(MORNING + 7, "equity", "peak_moved", "100.0 -> 200.0: deposit"),)
+    by_cause = at(100.0, 79.0)
+    assert by_cause.events == (BreakerEvent(MORNING + 60, "equity", "tripped", "drawdown 21.00%"),)
+    timed = at(100.0).trip("manual", "deploy", MORNING, ttl_seconds=9.0).observe(100.0, MORNING + 9)
+    assert timed.events == (BreakerEvent(MORNING + 9, "manual", "released", "time"),)
+
+
+def test_at_its_level_a_cause_still_lasts() -> None:
+    """Exactly −3 % of the day keeps daily_loss open; every request failing is a ratio like any other."""
+    state = Breakers().observe(100.0, MORNING).observe(97.0, MORNING + 1)
+    with pytest.raises(RiskInputError, match=r"want above −3\.00%, or the next day"):
+        state.release("daily_loss", "now", MORNING + 2)
+    assert opened(Breakers().observe(100.0, MORNING, error_ratio=1.0)) == {"venue"}
+    with pytest.raises(RiskInputError, match="E_ERROR_RATIO"):
+        Breakers().observe(100.0, MORNING, error_ratio=1.5)
+    assert at(100.0).rebase_peak(100.0, "as it is", MORNING).peak_usd == 100.0
+
+
+def test_a_small_account_is_an_account() -> None:
+    """Half a dollar is above nothing."""
+    assert at(0.5, 0.4).drawdown_pct == pytest.approx(0.2)
+    assert at(0.5).rebase_peak(0.6, "deposit", MORNING).peak_usd == 0.6
+    assert at(0.5).observe(0.45, MORNING + DAY_SECONDS).day_start_usd == 0.5
+
+
+def test_what_is_saved_is_what_was_seen() -> None:
+    """Times and amounts by name; nothing seen yet is null."""
+    plain = at(100.0, 90.0).to_dict()
+    assert (plain["last_seen"], plain["day"], plain["day_start_usd"]) == (MORNING + 60, 20_000, 100.0)
+    assert (plain["peak_usd"], plain["equity_usd"], plain["error_ratio"]) == (100.0, 90.0, 0.0)
+    assert Breakers().to_dict()["last_seen"] is None
+    levels = BreakerPolicy(dd_trip=0.5)
+    assert Breakers.from_dict(plain, levels).policy is levels
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "says"),
+    [
+        (lambda s: s.observe(math.nan, MORNING), "equity_usd", "equity_usd=nan: want a finite number of USD"),
+        (
+            lambda s: s.observe(1.0, MORNING, error_ratio=5),
+            "error_ratio",
+            "error_ratio=5: want a fraction from 0",
+        ),
+        (lambda s: s.observe(1.0, None), "now", "now=None: want seconds since 1970"),
+        (
+            lambda s: s.trip("fuse", "x", MORNING),
+            "name",
+            "'fuse': want one of equity, venue, daily_loss, manual",
+        ),
+        (
+            lambda s: s.trip("manual", "", MORNING),
+            "reason",
+            "reason='': want a sentence; the log will show it",
+        ),
+        (
+            lambda s: s.trip("manual", "x", MORNING, ttl_seconds=-1),
+            "ttl_seconds",
+            "ttl_seconds=-1: want seconds",
+        ),
+        (
+            lambda s: s.trip("manual", "x", MORNING, ttl_seconds=math.inf),
+            "ttl_seconds",
+            "ttl_seconds=inf: want",
+        ),
+        (lambda s: s.release("manual", "x", MORNING), "manual", "breaker manual is not open"),
+        (
+            lambda s: s.rebase_peak(1.0, "x", MORNING),
+            "peak_usd",
+            "peak_usd=1.0: want USD above 0 and not below",
+        ),
+        (lambda s: Breakers.from_dict({}), "saved", "not a saved Breakers: KeyError"),
+        (
+            lambda s: BreakerPolicy(dd_trip=2.0),
+            "dd_trip",
+            "dd_trip=2.0: want a fraction, 0.05 for 5 %, above 0",
+        ),
+        (
+            lambda s: BreakerPolicy(dd_release=0.5),
+            "dd_release",
+            "dd_release=0.5, dd_trip=0.2: want dd_release <",
+        ),
+        (
+            lambda s: BreakerPolicy(venue_cooldown_seconds=-1),
+            "venue_cooldown_seconds",
+            "want seconds, above 0",
+        ),
+    ],
+)
+def test_a_refusal_names_the_field_what_came_and_what_was_wanted(change: Any, field: str, says: str) -> None:
+    """The sentence is part of the contract: an operator reads it at night."""
+    with pytest.raises(RiskInputError) as caught:
+        change(at(100.0))
+    assert caught.value.field == field
+    assert says in str(caught.value)
