@@ -140,7 +140,7 @@ def _allocate(
         HistoryError: A history that is not two-dimensional, or a parameter out of its range.
 
     >>> allocate([[0.01, -0.01], [0.02, -0.01]], 0.05, 0.55).round(2)
-    array([0.45, 0.55])
+    array([0.55, 0.45])
     """
     return assess(
         pnl_history,

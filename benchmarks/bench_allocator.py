@@ -16,8 +16,9 @@ PROTOTYPE_MS = {4: 3.0, 50: 12.0, 1000: 500.0}
 
 
 def decision_times() -> None:
-    print(f"a decision over {LOOKBACK_ROWS} rows: median and best of 15, milliseconds")
-    print(f"{'strategies':>10}{'wall':>9}{'best':>9}{'cpu':>9}{'prototype':>11}{'ratio':>7}")
+    print(f"a decision over {LOOKBACK_ROWS} rows, milliseconds; one thread, so processor time is the measure")
+    head = ("strategies", "wall median", "cpu median", "cpu best", "prototype", "ratio")
+    print("".join(f"{name:>13}" for name in head))
     rng = np.random.default_rng(0)
     for count, prototype in PROTOTYPE_MS.items():
         history = rng.normal(0.0, 0.01, (LOOKBACK_ROWS, count))
@@ -28,10 +29,14 @@ def decision_times() -> None:
             allocate(history, 0.0, 1.0)
             wall.append((time.perf_counter() - began) * 1e3)
             processor.append((time.process_time() - used) * 1e3)
-        print(
-            f"{count:>10}{np.median(wall):>9.2f}{min(wall):>9.2f}{np.median(processor):>9.2f}"
-            f"{prototype:>11.0f}{min(wall) / prototype:>7.2f}"
+        numbers = (
+            np.median(wall),
+            np.median(processor),
+            min(processor),
+            prototype,
+            min(processor) / prototype,
         )
+        print(f"{count:>13}" + "".join(f"{number:>13.2f}" for number in numbers))
 
 
 def main() -> None:
