@@ -28,7 +28,7 @@ ENV PATH=/opt/deckrails/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 USER 10001:10001
 EXPOSE 8002 8003
-HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=6 \
+HEALTHCHECK --interval=5s --timeout=10s --start-period=30s --retries=6 \
   CMD ["python", "/app/deploy/healthcheck.py", "http://127.0.0.1:8002/-/ready"]
 ENTRYPOINT ["/app/deploy/entry.sh"]
 CMD ["exporter"]

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-TIMEOUT_SECONDS = 3.0
+TIMEOUT_SECONDS = 5.0
 FRESH_SECONDS = 60.0
 """The age at which the recording rules stop believing a pushed gauge."""
 

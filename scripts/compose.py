@@ -45,8 +45,11 @@ class ServiceState:
 
     @property
     def failed(self) -> bool:
-        """Whether waiting longer is useless."""
-        return self.status in {"exited", "dead"} or self.health == "unhealthy"
+        """Whether waiting longer is useless; what is unhealthy on a busy machine may still get well."""
+        return self.status in {"exited", "dead"}
+
+    def __str__(self) -> str:
+        return f"{self.service}: {self.status}{f', {self.health}' if self.health else ''}"
 
 
 def find_compose() -> list[str]:
@@ -111,15 +114,17 @@ class Stack:
     def wait_healthy(
         self,
         timeout: float,
+        say: Callable[[str], None] = print,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> list[ServiceState]:
-        """Wait until every container runs and passes its check.
+        """Wait until every container runs and passes its check, and `say` what is waited for as that changes.
 
         Raises:
             ComposeError: One failed, or is not there in `timeout` seconds; with its last lines of output.
         """
         deadline = now() + timeout
+        said = ""
         while True:
             states = self.states()
             if states and all(state.settled for state in states):
@@ -128,6 +133,10 @@ class Stack:
             failed = [state for state in waiting if state.failed]
             if failed or now() >= deadline:
                 raise ComposeError(self._why(failed or waiting, timeout))
+            line = "; ".join(str(state) for state in waiting)
+            if line != said:
+                say(f"  waiting for {line}" if line else "  waiting for the first container")
+                said = line
             sleep(1.0)
 
     def _why(self, states: Sequence[ServiceState], timeout: float) -> str:
@@ -135,8 +144,7 @@ class Stack:
             return f"nothing was started in {timeout:g} s"
         lines = []
         for state in states:
-            health = f", {state.health}" if state.health else ""
-            lines.append(f"{state.service}: {state.status}{health}, exit status {state.exit_code}")
+            lines.append(f"{state}, exit status {state.exit_code}")
             lines.append(self._call(["docker", "logs", "--tail", "15", state.container], merge=True).rstrip())
         return "\n".join(lines)
 

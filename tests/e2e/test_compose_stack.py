@@ -138,7 +138,8 @@ def images(engine: Engine) -> Engine:
     for image in all_images():
         engine.ensure(image)
     version = defaults()
-    for target, name in [("deck", "deckrails"), ("demo", "deckrails-demo")]:
+    # The first is named so that pruning leaves its layers, and the next run finds the packages installed.
+    for target, name in [("wheels", "deckrails-wheels"), ("deck", "deckrails"), ("demo", "deckrails-demo")]:
         engine(
             "build",
             # The package index is reached as from this machine.
@@ -444,6 +445,23 @@ def test_the_image_is_small_and_has_nothing_to_build_with(running: Running) -> N
     assert not {"tests", ".git", ".env", "secrets", "gcc"} & set(said)
     history = running.engine("history", "--no-trunc", "--format", "{{.CreatedBy}}", "deckrails:0.1.0")
     assert "token" not in history.lower()
+
+
+def test_a_backup_is_restored_in_containers(running: Running) -> None:
+    """As docs/deploy.md says: back up while it runs, put a new store in the old one's place, go on."""
+    memory = remember(running)
+    run = running.stack.run
+    run("exec", "-T", "hmm_ops", "python", "-m", "exporter", "backup", "data/backup.db", capture=True)
+    run("stop", "hmm_ops", capture=True)
+    once = ("run", "--rm", "-T", "--no-deps")
+    assert "sound" in run(*once, "hmm_ops", "exporter", "check", capture=True)
+    run(*once, "--entrypoint", "mv", "hmm_ops", "data/deck.db", "data/deck.db.old", capture=True)
+    script = "rm -f data/deck.db-wal data/deck.db-shm"
+    run(*once, "--entrypoint", "sh", "hmm_ops", "-c", script, capture=True)
+    run(*once, "hmm_ops", "exporter", "restore", "data/backup.db", capture=True)
+    run("start", "hmm_ops", capture=True)
+    until(lambda: running.ready("hmm_ops"), "the exporter answers again")
+    assert_kept(running, memory)
 
 
 def test_data_outlive_down_and_up(running: Running) -> None:
