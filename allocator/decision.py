@@ -194,7 +194,7 @@ def next_shares(held: Mapping[str, float], target: Mapping[str, float], max_step
     The whole move is scaled, so that a mixture of two share vectors inside the bounds stays inside them and
     keeps its sum.  Where nothing is held there is nothing to move from, and the target it is.
     """
-    if not any(share > 0.0 for share in held.values()):
+    if not held:
         return dict(target)
     largest = max(abs(share - held.get(name, 0.0)) for name, share in target.items())
     if largest <= max_step:
@@ -207,6 +207,8 @@ def _guard(seen: Observation, held: InForce) -> tuple[str, str] | None:
     """Name and words of the guard that forbids to decide; None if none does."""
     if seen.breaker_open or held.breaker_open:
         return "breaker", "the equity breaker is open"
+    if held.shares and not any(share > 0.0 for share in held.shares.values()):
+        return Outcome.NO_CAPITAL.label, "every share in force is zero, and only a hand can have written that"
     if held.as_of is not None and seen.as_of < held.as_of:
         return (
             Outcome.CLOCK_STEP.label,
@@ -240,7 +242,7 @@ def _skip(seen: Observation, held: InForce, guard: str, words: str) -> Decision:
 def _too_few(seen: Observation, held: InForce, names: list[str], limits: Limits) -> Decision:
     """Keep what is in force; a deck without any share gets equal ones, which rest on no reading."""
     words = f"{seen.readings} readings, {limits.min_readings} wanted"
-    if any(share > 0.0 for share in held.shares.values()):
+    if held.shares:
         return _skip(seen, held, "few", words)
     shares = {name: 1.0 / len(names) for name in names}
     return Decision(

@@ -143,6 +143,15 @@ def test_one_new_reading_is_enough_to_decide():
     assert decide(found, InForce(3, EQUAL), LIMITS).action is not Action.SKIP
 
 
+def test_shares_that_were_all_taken_away_stay_away():
+    """Whoever set every share to zero meant it; nothing is given back, at once or by steps."""
+    zeros = dict.fromkeys(NAMES, 0.0)
+    for rows in (3, 200):
+        decision = decide(seen(rows), InForce(5, zeros), LIMITS)
+        assert (decision.action, decision.guard) == (Action.SKIP, "no_capital")
+        assert decision.shares == zeros
+
+
 def test_too_few_readings_keep_the_shares():
     """Below MIN_READINGS nothing is made of readings."""
     decision = decide(seen(11), InForce(3, {"scalp": 0.7, "trend": 0.3}), LIMITS)
