@@ -50,6 +50,7 @@ dashboards: setup ## rebuild grafana/json from grafana/dashboards
 	@$(PY) -m grafana.build
 
 mutants: setup ## break riskrails' pure modules on purpose; what survives is explained in docs/testing.md
+	@$(PY) -m tests.riskrails.mutate
 	@rm -rf mutants
 	@.venv/bin/mutmut run --max-children 2
 	@.venv/bin/mutmut results
