@@ -136,6 +136,15 @@ def test_a_batch_longer_than_a_chunk_is_the_same_batch() -> None:
     assert orders[-1] == orders[n - 1]
 
 
+def test_open_risk_above_the_whole_account_is_bad_in_a_batch_too() -> None:
+    """Between one and whatever percent would look like: refused as in a single call."""
+    risks = [1.0, math.nextafter(1.0, 2.0), 1.5, 2.0, 3.0]
+    orders = rails().compute_orders(**call(open_risk_sum_pct=risks))
+    for order, risk in zip(orders, risks, strict=True):
+        assert order == rails().compute_order(**call(open_risk_sum_pct=risk))
+    assert [order.reasons[0] for order in orders] == ["HEAT_FULL", *["BAD_OPEN_RISK"] * 4]
+
+
 def test_inputs_are_left_alone() -> None:
     """No array handed in is written to."""
     prices = np.array([1.0, math.nan, 3.0])
