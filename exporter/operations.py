@@ -13,12 +13,11 @@ from typing import Any, Protocol
 import msgspec
 
 from exporter import breakers as machine
-from exporter.catalogue import ENGINE_JOB
 from exporter.deck import engine_families, engine_group, merge_push
-from exporter.errors import Conflict, Inconsistent, LimitReached, PreconditionFailed
+from exporter.errors import Conflict, PreconditionFailed
 from exporter.families import Chunk, FamilyShape, compile_family, fill
-from exporter.grouping import GroupKey, group_key
-from exporter.layout import Layout
+from exporter.grouping import group_key
+from exporter.groups import NoTrades, check_room, remove_group
 from exporter.messages import AlertsIn, BreakerIn, MetricsIn, TradeIn, WeightsIn
 from exporter.records import EVERY_ENGINE, BreakerChange, BreakerDoc, Trade, WeightsDoc
 from exporter.state import Draft, Group
@@ -27,16 +26,13 @@ from exporter.trades import ZERO_TOTALS, add_trades
 
 __all__ = [
     "AlertRule",
-    "DeleteGroup",
     "Expire",
     "Operation",
     "PushEngine",
-    "PushGroup",
     "RecordTrades",
     "SetWeights",
     "SwitchBreaker",
     "TakeAlerts",
-    "Wipe",
 ]
 
 
@@ -51,134 +47,6 @@ class Operation(Protocol):
     def plan(self, draft: Draft) -> Any:
         """Write into the draft; the answer for the caller."""
         ...
-
-
-class _NoTrades:
-    trade_keys: Collection[TradeKey] = ()
-
-
-@dataclass(slots=True)
-class PushGroup(_NoTrades):
-    """A Pushgateway push, already read.
-
-    Attributes:
-        layout: The body's families; `values` the numbers.  Both None if `refusal` says why not.
-        replace: PUT replaces the whole group, POST the families it names.
-        refusal: Found while reading, after the body was understood: stamps the failure time.
-    """
-
-    key: GroupKey
-    layout: Layout | None
-    values: list[bytes]
-    replace: bool
-    ttl_seconds: float | None
-    series_limit: int
-    native: Mapping[str, bytes] | None = None
-    refusal: Inconsistent | None = None
-
-    def plan(self, draft: Draft) -> int:
-        """Number of samples pushed."""
-        gid = self.key.id
-        old = draft.group(gid)
-        try:
-            group = self._group(draft, old)
-        except Inconsistent:
-            draft.put_group(
-                gid,
-                old.with_times(failure_time=draft.now)
-                if old
-                else Group(self.key, {}, failure_time=draft.now),
-            )
-            raise
-        draft.put_group(gid, group)
-        if self.replace:
-            forget_engine(draft, self.key)
-        return self.layout.series if self.layout else 0
-
-    def _group(self, draft: Draft, old: Group | None) -> Group:
-        if self.refusal is not None or self.layout is None:
-            raise self.refusal or Inconsistent("nothing was read")
-        layout = self.layout
-        failure_time = old.failure_time if old else 0.0
-        ttl = self.ttl_seconds if self.ttl_seconds is not None else (old.ttl_seconds if old else None)
-        whole = self.replace or old is None or not old.shapes
-        if old is None or old.layout is not layout:
-            old_shapes: Mapping[str, FamilyShape] = old.shapes if old else {}
-            new_shapes = layout.shapes if whole else {**old_shapes, **layout.shapes}
-            _check_room(draft, old, sum(len(s.prefixes) for s in new_shapes.values()), self.series_limit)
-            draft.state.index.replace(self.key.id, old_shapes, new_shapes)
-            if not whole and old is not None:
-                chunks = {**old.chunks, **self._chunks(layout, draft.now)}
-                return Group(
-                    self.key, chunks, push_time=draft.now, failure_time=failure_time, ttl_seconds=ttl
-                )
-        return Group(
-            self.key,
-            self._chunks(layout) if self.native else None,
-            layout=layout,
-            values=self.values,
-            push_time=draft.now,
-            failure_time=failure_time,
-            ttl_seconds=ttl,
-        )
-
-    def _chunks(self, layout: Layout, pushed_at: float | None = None) -> dict[str, Chunk]:
-        native = self.native or {}
-        return {
-            name: Chunk(shape, fill(shape, self.values), native.get(name), pushed_at)
-            for name, shape in layout.shapes.items()
-        }
-
-
-def _check_room(draft: Draft, old: Group | None, wanted: int, limit: int) -> None:
-    after = draft.series - (old.series if old else 0) + wanted
-    if after > limit and wanted > (old.series if old else 0):
-        raise LimitReached(
-            f"{after} series after this push: DECK_MAX_SERIES is {limit}; delete groups nobody pushes"
-        )
-
-
-def forget_engine(draft: Draft, key: GroupKey) -> None:
-    """Drop an engine's last values when its group was replaced or removed; trades and breakers stay."""
-    labels = dict(key.labels)
-    if set(labels) == {"job", "instance"} and labels["job"] == ENGINE_JOB:
-        engine = labels["instance"]
-        if draft.engine(engine).pushed_at:
-            draft.engines[engine] = None
-
-
-@dataclass(slots=True)
-class DeleteGroup(_NoTrades):
-    """Remove one group."""
-
-    key: GroupKey
-
-    def plan(self, draft: Draft) -> bool:
-        """Whether there was one."""
-        return remove_group(draft, self.key.id)
-
-
-def remove_group(draft: Draft, gid: str) -> bool:
-    """Remove a group if it is there."""
-    old = draft.group(gid)
-    if old is None:
-        return False
-    draft.state.index.replace(gid, old.shapes, {})
-    draft.put_group(gid, None)
-    forget_engine(draft, old.key)
-    return True
-
-
-@dataclass(slots=True)
-class Wipe(_NoTrades):
-    """Remove every group."""
-
-    def plan(self, draft: Draft) -> int:
-        """How many there were."""
-        gids = list(draft.group_ids())
-        for gid in gids:
-            remove_group(draft, gid)
-        return len(gids)
 
 
 def know_engine(draft: Draft, engine: str) -> None:
@@ -234,7 +102,7 @@ def change_breaker(
 
 
 @dataclass(slots=True)
-class PushEngine(_NoTrades):
+class PushEngine(NoTrades):
     """POST /metrics/push."""
 
     push: MetricsIn
@@ -267,7 +135,7 @@ class PushEngine(_NoTrades):
         chunks = {name: chunk for name, chunk in (old.chunks if old else {}).items() if name not in ours}
         chunks.update({name: Chunk(shape, fill(shape, parsed.values)) for name, shape in shapes.items()})
         new_shapes = {name: chunk.shape for name, chunk in chunks.items()}
-        _check_room(draft, old, sum(len(s.prefixes) for s in new_shapes.values()), self.series_limit)
+        check_room(draft, old, sum(len(s.prefixes) for s in new_shapes.values()), self.series_limit)
         draft.state.index.replace(key.id, known, new_shapes)
         know_engine(draft, engine)
         draft.put_group(
@@ -350,7 +218,7 @@ class RecordTrades:
 
 
 @dataclass(slots=True)
-class SetWeights(_NoTrades):
+class SetWeights(NoTrades):
     """POST /allocator/weights."""
 
     request: WeightsIn
@@ -383,7 +251,7 @@ class SetWeights(_NoTrades):
 
 
 @dataclass(slots=True)
-class SwitchBreaker(_NoTrades):
+class SwitchBreaker(NoTrades):
     """POST /breakers/{name}: an operator trips or releases; without an engine, for every engine."""
 
     name: str
@@ -426,7 +294,7 @@ REPORTS_BREAKERS = frozenset({"TradingBreakerOpen", "TradingBreakerFlapping"})
 
 
 @dataclass(slots=True)
-class TakeAlerts(_NoTrades):
+class TakeAlerts(NoTrades):
     """POST /alerts: firing alerts trip, resolved ones release."""
 
     request: AlertsIn
@@ -479,7 +347,7 @@ class TakeAlerts(_NoTrades):
 
 
 @dataclass(slots=True)
-class Expire(_NoTrades):
+class Expire(NoTrades):
     """Let go of what has outlived its time: groups past their TTL, holds past their end."""
 
     default_ttl: float

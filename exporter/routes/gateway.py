@@ -12,9 +12,9 @@ from exporter.encoding import decode_body
 from exporter.errors import CallerError, ExporterError, Inconsistent, Invalid, TooLarge, WrongMethod
 from exporter.families import FamilyShape, Parsed, check_family, compile_family
 from exporter.grouping import GroupKey, group_key, parse_labels
+from exporter.groups import DeleteGroup, PushGroup
 from exporter.http import Call, Reply, plain_error
 from exporter.layout import Cut, Layout, cut_body
-from exporter.operations import DeleteGroup, PushGroup
 from exporter.protobuf import is_protobuf, native_with_labels, parse_protobuf
 from exporter.service import Service
 from exporter.textformat import parse_text

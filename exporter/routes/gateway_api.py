@@ -11,8 +11,8 @@ import msgspec
 from exporter.errors import ExporterError, NotFound, WrongMethod
 from exporter.families import Family
 from exporter.golang import go_float
+from exporter.groups import Wipe
 from exporter.http import JSON, PLAIN, Call, Reply, plain_error
-from exporter.operations import Wipe
 from exporter.service import Service
 from exporter.state import Group
 from exporter.textformat import parse_text

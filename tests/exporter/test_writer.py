@@ -10,10 +10,11 @@ import pytest
 from exporter.errors import CommitFailed, Conflict, LimitReached
 from exporter.families import compile_family
 from exporter.grouping import group_key
+from exporter.groups import DeleteGroup, PushGroup
 from exporter.index import Index
 from exporter.layout import Layout
 from exporter.messages import MetricsIn, TradeIn, WeightsIn
-from exporter.operations import DeleteGroup, Operation, PushEngine, PushGroup, RecordTrades, SetWeights
+from exporter.operations import Operation, PushEngine, RecordTrades, SetWeights
 from exporter.state import Draft, State
 from exporter.store import Batch
 from exporter.telemetry import Telemetry

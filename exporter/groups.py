@@ -1,0 +1,154 @@
+"""Operations on pushed groups: push, delete, wipe.
+
+Pure.  See exporter.operations for what an operation promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from exporter.catalogue import ENGINE_JOB
+from exporter.errors import Inconsistent, LimitReached
+from exporter.families import Chunk, FamilyShape, fill
+from exporter.grouping import GroupKey
+from exporter.layout import Layout
+from exporter.state import Draft, Group
+from exporter.store import TradeKey
+
+__all__ = ["DeleteGroup", "NoTrades", "PushGroup", "Wipe", "check_room", "forget_engine", "remove_group"]
+
+
+class NoTrades:
+    """An operation that concerns no trade."""
+
+    trade_keys: Collection[TradeKey] = ()
+
+
+@dataclass(slots=True)
+class PushGroup(NoTrades):
+    """A Pushgateway push, already read.
+
+    Attributes:
+        layout: The body's families; `values` the numbers.  Both None if `refusal` says why not.
+        replace: PUT replaces the whole group, POST the families it names.
+        refusal: Found while reading, after the body was understood: stamps the failure time.
+    """
+
+    key: GroupKey
+    layout: Layout | None
+    values: list[bytes]
+    replace: bool
+    ttl_seconds: float | None
+    series_limit: int
+    native: Mapping[str, bytes] | None = None
+    refusal: Inconsistent | None = None
+
+    def plan(self, draft: Draft) -> int:
+        """Number of samples pushed."""
+        gid = self.key.id
+        old = draft.group(gid)
+        try:
+            group = self._group(draft, old)
+        except Inconsistent:
+            draft.put_group(
+                gid,
+                old.with_times(failure_time=draft.now)
+                if old
+                else Group(self.key, {}, failure_time=draft.now),
+            )
+            raise
+        draft.put_group(gid, group)
+        if self.replace:
+            forget_engine(draft, self.key)
+        return self.layout.series if self.layout else 0
+
+    def _group(self, draft: Draft, old: Group | None) -> Group:
+        if self.refusal is not None or self.layout is None:
+            raise self.refusal or Inconsistent("nothing was read")
+        layout = self.layout
+        failure_time = old.failure_time if old else 0.0
+        ttl = self.ttl_seconds if self.ttl_seconds is not None else (old.ttl_seconds if old else None)
+        whole = self.replace or old is None or not old.shapes
+        if old is None or old.layout is not layout:
+            old_shapes: Mapping[str, FamilyShape] = old.shapes if old else {}
+            new_shapes = layout.shapes if whole else {**old_shapes, **layout.shapes}
+            check_room(draft, old, sum(len(s.prefixes) for s in new_shapes.values()), self.series_limit)
+            draft.state.index.replace(self.key.id, old_shapes, new_shapes)
+            if not whole and old is not None:
+                chunks = {**old.chunks, **self._chunks(layout, draft.now)}
+                return Group(
+                    self.key, chunks, push_time=draft.now, failure_time=failure_time, ttl_seconds=ttl
+                )
+        return Group(
+            self.key,
+            self._chunks(layout) if self.native else None,
+            layout=layout,
+            values=self.values,
+            push_time=draft.now,
+            failure_time=failure_time,
+            ttl_seconds=ttl,
+        )
+
+    def _chunks(self, layout: Layout, pushed_at: float | None = None) -> dict[str, Chunk]:
+        native = self.native or {}
+        return {
+            name: Chunk(shape, fill(shape, self.values), native.get(name), pushed_at)
+            for name, shape in layout.shapes.items()
+        }
+
+
+def check_room(draft: Draft, old: Group | None, wanted: int, limit: int) -> None:
+    """Refuse a group of `wanted` series if all together would be over the limit.
+
+    Raises:
+        LimitReached: They would, and this group grows.
+    """
+    after = draft.series - (old.series if old else 0) + wanted
+    if after > limit and wanted > (old.series if old else 0):
+        raise LimitReached(
+            f"{after} series after this push: DECK_MAX_SERIES is {limit}; delete groups nobody pushes"
+        )
+
+
+def forget_engine(draft: Draft, key: GroupKey) -> None:
+    """Drop an engine's last values when its group was replaced or removed; trades and breakers stay."""
+    labels = dict(key.labels)
+    if set(labels) == {"job", "instance"} and labels["job"] == ENGINE_JOB:
+        engine = labels["instance"]
+        if draft.engine(engine).pushed_at:
+            draft.engines[engine] = None
+
+
+@dataclass(slots=True)
+class DeleteGroup(NoTrades):
+    """Remove one group."""
+
+    key: GroupKey
+
+    def plan(self, draft: Draft) -> bool:
+        """Whether there was one."""
+        return remove_group(draft, self.key.id)
+
+
+def remove_group(draft: Draft, gid: str) -> bool:
+    """Remove a group if it is there."""
+    old = draft.group(gid)
+    if old is None:
+        return False
+    draft.state.index.replace(gid, old.shapes, {})
+    draft.put_group(gid, None)
+    forget_engine(draft, old.key)
+    return True
+
+
+@dataclass(slots=True)
+class Wipe(NoTrades):
+    """Remove every group."""
+
+    def plan(self, draft: Draft) -> int:
+        """How many there were."""
+        gids = list(draft.group_ids())
+        for gid in gids:
+            remove_group(draft, gid)
+        return len(gids)
