@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from types import FrameType
 
+import structlog
 from structlog.typing import FilteringBoundLogger
 
 from allocator.errors import AllocatorError, SettingsError
 from allocator.explain import table
-from allocator.logs import configured_log
 from allocator.loop import Allocator, Result
 from allocator.prometheus import PrometheusApi
 from allocator.publisher import DeckPublisher
@@ -33,6 +33,7 @@ from allocator.settings import Settings, load
 from allocator.telemetry import Telemetry
 from deckrails import __version__
 from deckrails.dotenv import DotenvError, read_environment
+from deckrails.logs import configure_logging
 
 _ATTEMPTS_BY_HAND = 3
 _STUCK_PERIODS = 3
@@ -48,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"allocator: {line}", file=sys.stderr)
         return 2
-    log = configured_log(settings.log_level, settings.log_format)
+    configure_logging(settings.log_level, settings.log_format)
+    log: FilteringBoundLogger = structlog.get_logger().bind(service="allocator")
     if arguments.command == "backtest":
         from allocator.backtest_command import run  # noqa: PLC0415 - the daemon does without
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import logging
 import os
 import sys
 import time
@@ -16,6 +15,7 @@ import uvicorn
 
 from deckrails import __version__
 from deckrails.dotenv import DotenvError, read_environment
+from deckrails.logs import configure_logging
 from exporter.app import create_app
 from exporter.backup import backup, check, restore
 from exporter.errors import SettingsError, StoreRefused
@@ -27,25 +27,6 @@ log = structlog.get_logger("exporter")
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the usual scrape interval, so that Prometheus keeps its connection."""
-
-
-def configure_logging(settings: Settings) -> None:
-    """Structured lines on stderr, for people or for machines."""
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def serve(settings: Settings) -> int:
     """Serve until asked to end; the exit status."""
     try:
-        configure_logging(settings)
+        configure_logging(settings.log_level, settings.log_format)
         log.info("settings", **settings.shown())
         store = SqlStore(settings.store_url.get_secret_value(), power_safe=settings.durability == "power")
     except StoreRefused as error:

@@ -85,6 +85,7 @@ class Writer:
         snapshot = await self._in_thread(self._store.load)
         restore(self.state, snapshot)
         self._task = asyncio.create_task(self._run(), name="writer")
+        self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Commit what waits, then close the store."""
@@ -119,7 +120,7 @@ class Writer:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def done(result: Any) -> None:
-            if future.cancelled():
+            if future.done():
                 return
             if isinstance(result, Exception):
                 future.set_exception(result)
@@ -146,7 +147,12 @@ class Writer:
             await asyncio.sleep(0)
             while self._queue:
                 batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
-                await self._take(batch)
+                try:
+                    await self._take(batch)
+                except BaseException:
+                    # For _ended to answer; those that were answered already are done.
+                    self._queue = batch + self._queue
+                    raise
                 await asyncio.sleep(0)
             if self._closing:
                 self._announce()
@@ -194,6 +200,15 @@ class Writer:
         if draft.touches_deck:
             self._announce()
         return results
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A writer that died answers who waits and refuses who comes: nobody hangs on it."""
+        self._closing = True
+        waiting, self._queue = self._queue, []
+        for _, done in waiting:
+            done(CommitFailed("the writer has ended"))
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("writer died", error=repr(task.exception()))
 
     def _announce(self) -> None:
         self._changed.set()

@@ -207,3 +207,21 @@ def test_what_waits_at_the_end_is_committed() -> None:
         await work()
 
     asyncio.run(whole())
+
+
+def test_a_writer_that_dies_answers_who_waits_and_refuses_who_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No push hangs on a writer that is no more: each gets CommitFailed."""
+    bench = Bench(FakeStore())
+
+    async def work() -> None:
+        async def broken(_batch: Any) -> None:
+            raise RuntimeError("a mistake of ours")
+
+        monkeypatch.setattr(bench.writer, "_take", broken)
+        answers = await asyncio.wait_for(bench.together(push("a", b"m 1\n"), push("b", b"m 1\n")), 10)
+        assert [str(answer) for answer in answers] == ["the writer has ended"] * 2
+        with pytest.raises(CommitFailed, match="closing"):
+            await bench.writer.submit(push("c", b"m 1\n"))
+
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        bench.run(work())

@@ -1,0 +1,49 @@
+"""How both services log: a fixed phrase and keys, for people or for machines, on standard error.
+
+Lines go out through the standard library's handler, which never raises: a closed or full standard error must
+not end the one writer of a store, nor a decision.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import Processor
+
+__all__ = ["configure_logging"]
+
+_LOGGER = logging.getLogger("deckrails")
+
+
+def configure_logging(level: str, form: str) -> None:
+    """Send lines of `level` and above to standard error.
+
+    Args:
+        level: debug, info, warning or error.
+        form: console, or json.
+    """
+    last: Processor = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    _LOGGER.handlers[:] = [handler]
+    _LOGGER.propagate = False
+    _LOGGER.setLevel(level.upper())
+    # Without this a line that cannot be written prints a traceback to the place that cannot be written to.
+    logging.raiseExceptions = False
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=lambda *_names: _LOGGER,
+        cache_logger_on_first_use=False,
+    )
