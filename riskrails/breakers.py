@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, Self, overload
 
 from riskrails.errors import RiskInputError
 from riskrails.features import MAX_USD, as_number
@@ -160,7 +160,8 @@ class Breakers:
             if equity <= 0.0:
                 message = f"equity_usd={equity_usd!r}: want above 0 USD at the first observation"
                 raise RiskInputError("E_EQUITY", "equity_usd", message)
-            peak = start = equity
+            # A peak that a person set before the first observation stands.
+            peak, start = equity if peak is None else peak, equity
         if self.day is not None and day > self.day and self.equity_usd is not None:
             # From the last equity of the day before: a loss over midnight belongs to the new day.
             start = self.equity_usd if self.equity_usd > 0.0 else start
@@ -307,37 +308,70 @@ class Breakers:
         """Back from `to_dict`.
 
         Raises:
-            RiskInputError: E_SAVED, a field is missing or of another kind; a guess could forget a breaker.
+            RiskInputError: E_SAVED, a field is missing, of another kind or out of range; a guess could forget
+                a breaker.
         """
         try:
-            latches = {
-                name: Latch(
-                    float(latch["since"]),
-                    str(latch["reason"]),
-                    bool(latch["by_hand"]),
-                    _optional(latch["until"]),
-                )
-                for name, latch in plain["latches"].items()
-            }
-            for name in latches:
-                _known(name)
-            last = plain["last_seen"]
+            latches = {name: _saved_latch(name, latch) for name, latch in plain["latches"].items()}
+            last, day = plain["last_seen"], plain["day"]
+            fresh = last is None  # only then may amounts be unknown: a forgotten peak forgives its drawdown
+            seen = -math.inf if last is None else _saved("last_seen", last, *_TIMES)
+            if (day is None) != fresh or (
+                not fresh and (isinstance(day, bool) or day != seen // DAY_SECONDS)
+            ):
+                raise _not_saved("day", day, f"the UTC day of last_seen={last!r}")
             return cls(
                 policy=policy or BreakerPolicy(),
-                peak_usd=_optional(plain["peak_usd"]),
-                equity_usd=_optional(plain["equity_usd"]),
-                day=None if plain["day"] is None else int(plain["day"]),
-                day_start_usd=_optional(plain["day_start_usd"]),
-                error_ratio=float(plain["error_ratio"]),
-                last_seen=-math.inf if last is None else float(last),
+                peak_usd=_saved("peak_usd", plain["peak_usd"], *_ABOVE_ZERO, optional=fresh),
+                equity_usd=_saved("equity_usd", plain["equity_usd"], *_AMOUNT, optional=fresh),
+                day=None if day is None else int(day),
+                day_start_usd=_saved("day_start_usd", plain["day_start_usd"], *_ABOVE_ZERO, optional=fresh),
+                error_ratio=_saved("error_ratio", plain["error_ratio"], 0.0, 1.0, "a fraction from 0 to 1"),
+                last_seen=seen,
                 latches=latches,
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise RiskInputError("E_SAVED", "saved", f"not a saved Breakers: {error!r}") from error
 
 
-def _optional(value: float | None) -> float | None:
-    return None if value is None else float(value)
+_FINITE = math.nextafter(math.inf, 0.0)
+_TIMES = (-_FINITE, _FINITE, "finite seconds since 1970")
+_AMOUNT = (-MAX_USD, MAX_USD, "a finite number of USD")
+_ABOVE_ZERO = (math.nextafter(0.0, 1.0), MAX_USD, "a finite number of USD above 0")
+
+
+def _not_saved(name: str, value: object, wanted: str) -> RiskInputError:
+    return RiskInputError("E_SAVED", name, f"{name}={value!r}: want {wanted}")
+
+
+@overload
+def _saved(name: str, value: object, low: float, high: float, wanted: str) -> float: ...
+@overload
+def _saved(
+    name: str, value: object, low: float, high: float, wanted: str, *, optional: bool
+) -> float | None: ...
+def _saved(
+    name: str, value: object, low: float, high: float, wanted: str, *, optional: bool = False
+) -> float | None:
+    """A saved number within its range: a NaN peak compares false with everything and would never trip."""
+    if value is None and optional:
+        return None
+    number = as_number(value)
+    if not low <= number <= high:
+        raise _not_saved(name, value, wanted)
+    return number
+
+
+def _saved_latch(name: str, latch: Mapping[str, Any]) -> Latch:
+    if name not in BREAKERS:
+        raise _not_saved(f"latches.{name}", latch, f"one of {', '.join(BREAKERS)}")
+    where, reason, by_hand = f"latches.{name}", latch["reason"], latch["by_hand"]
+    if not isinstance(reason, str):
+        raise _not_saved(f"{where}.reason", reason, "a text")
+    if not isinstance(by_hand, bool):
+        raise _not_saved(f"{where}.by_hand", by_hand, "true or false")
+    since = _saved(f"{where}.since", latch["since"], *_TIMES)
+    return Latch(since, reason, by_hand, _saved(f"{where}.until", latch["until"], *_TIMES, optional=True))
 
 
 def _time(now: float) -> float:

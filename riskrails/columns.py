@@ -1,6 +1,7 @@
 """Columns of a batch: scalars, arrays and sequences in, float arrays and codes out, judged as in one call.
 
-Pure.  A column's odd values (None, text, booleans) become NaN, so that a batch refuses what a call refuses.
+Pure.  A column's odd values (None, text, booleans, masked ones) become NaN, so that a batch refuses what a
+call refuses.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ Floats = NDArray[np.float64]
 Texts = tuple[list[str], NDArray[np.intp] | None]
 """Distinct texts, and per row which of them; None: the first for every row."""
 
+MOST_POSITIONS = 2**63 - 1
+"""Counts beyond an int64 stand as this one; no policy allows as many."""
 _REGIME_NUMBER = dict(zip(REGIMES, (-1.0, 0.0, 1.0), strict=True))
 
 
@@ -66,6 +69,10 @@ def numbers(value: object, rows: int) -> Floats:
     """A float column; what is no number becomes NaN."""
     if not _is_column(value):
         return np.full(rows, as_number(value))
+    if isinstance(value, np.ma.MaskedArray) and value.dtype.kind in "iuf":
+        return np.ascontiguousarray(
+            np.ma.filled(value.astype(np.float64), np.nan)
+        )  # masked: nothing is known
     array = value if isinstance(value, np.ndarray) else None
     if array is None and hasattr(value, "__array__"):
         array = np.asarray(value)
@@ -109,11 +116,13 @@ def leverages(value: Any, rows: int) -> Floats:
 def positions(value: Any, rows: int) -> NDArray[np.int64]:
     """Counts of open positions."""
     if not _is_column(value):
-        return np.full(rows, whole_positions(value))
-    if isinstance(value, np.ndarray) and value.dtype.kind == "i" and (rows == 0 or value.min() >= 0):
-        return value.astype(np.int64)
+        return np.full(rows, min(whole_positions(value), MOST_POSITIONS), dtype=np.int64)
+    plain = isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
+    if plain and value.dtype.kind == "i" and (rows == 0 or value.min() >= 0):
+        return np.asarray(value, dtype=np.int64)
     items = value.tolist() if isinstance(value, np.ndarray) else value
-    return np.fromiter((whole_positions(item) for item in items), np.int64, count=rows)
+    counts = (min(whole_positions(item), MOST_POSITIONS) for item in items)
+    return np.fromiter(counts, np.int64, count=rows)
 
 
 def regimes(value: Any, rows: int) -> Floats:

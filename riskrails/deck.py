@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self
 
 import requests
 
+from riskrails.breakers import BREAKERS
 from riskrails.errors import DeckError, RiskInputError
 from riskrails.features import as_number
 from riskrails.state import RiskState
@@ -61,8 +62,9 @@ def _age(parent: Mapping[str, Any], where: str) -> float:
 def parse_status(body: object, *, allocator_period_seconds: float) -> RiskState:
     """A RiskState from the JSON of GET /status; ages as the exporter gives them.
 
-    The exporter's `drawdown_pct` is percent, a person reads it; here it becomes a fraction.  A status without
-    breakers, or with one that is neither open nor closed, is no status: guessing "closed" would fail open.
+    The exporter's `drawdown_pct` is percent, a person reads it; here it becomes a fraction.  A status that
+    lacks one of BREAKERS, or has one that is neither open nor closed, is no status: guessing "closed" would
+    fail open.
 
     Raises:
         DeckError: Not the shape of a status; the message names the field.
@@ -75,6 +77,11 @@ def parse_status(body: object, *, allocator_period_seconds: float) -> RiskState:
         if not isinstance(is_open, bool):
             raise DeckError(f"status.breakers.{name}={breaker!r}: want an object with open true or false")
         breakers[str(name)] = is_open
+    for name in BREAKERS:
+        if name not in breakers:
+            raise DeckError(
+                f"status.breakers={breakers!r}: want {', '.join(BREAKERS)}, and {name} is missing"
+            )
     halted = body.get("halted")
     if not isinstance(halted, bool):
         raise DeckError(f"status.halted={halted!r}: want true or false")

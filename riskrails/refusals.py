@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from riskrails.cells import Cell
@@ -49,12 +50,12 @@ def allowed_leverage(value: object) -> float:
 
 
 def whole_positions(value: object) -> int:
-    """The count of open positions as an int; numpy's integers pass, True and 3.0 do not.
+    """The count of open positions as an int; numpy's integers pass, True, 3.0 and arrays do not.
 
     Raises:
         RiskInputError: E_OPEN_POSITIONS.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < 0:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
         message = f"open_positions={value!r}: want a whole number of at least 0"
         raise RiskInputError("E_OPEN_POSITIONS", "open_positions", message)
     return int(value)

@@ -30,6 +30,10 @@ CONTRACT: tuple[tuple[str, Any, str, str], ...] = (
         ("open_positions", bad, "E_OPEN_POSITIONS", "whole number")
         for bad in (-1, True, False, 1.0, 1.5, "1", None, math.nan, np.bool_(True), np.int64(-1))
     ),
+    *(
+        ("open_positions", bad, "E_OPEN_POSITIONS", "whole number")
+        for bad in (np.array(3.7), np.array(True), np.array(3), np.array([1, 2]), np.ma.masked, Decimal(3))
+    ),
     *(("exposure_by_symbol", bad, "E_EXPOSURE_MAP", "mapping") for bad in NO_MAPPING),
     ("live", None, "E_LIVE_FIELD", "live=None"),
     ("live", {"symbol": "BTC-USD"}, "E_LIVE_FIELD", "no attribute symbol"),

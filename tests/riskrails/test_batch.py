@@ -155,6 +155,41 @@ def test_inputs_are_left_alone() -> None:
     np.testing.assert_equal(arguments["exposure_by_symbol"], kept["exposure_by_symbol"])
 
 
+@pytest.mark.parametrize("name", [*FEATURES, "equity_usd", "open_risk_sum_pct", "exposure_total_usd"])
+def test_a_masked_value_is_no_value(name: str) -> None:
+    """What a mask hides is refused as the single call refuses None, floats and integers alike."""
+    for kind in (np.float64, np.int64):
+        column = np.ma.masked_array(np.ones(2, dtype=kind), mask=[False, True])
+        orders = rails().compute_orders(**call(**{name: column}))
+        assert orders[0] == rails().compute_order(**call(**{name: float(column.data[0])}))
+        assert orders[1] == rails().compute_order(**call(**{name: None}))
+        assert orders[1].reasons[0].startswith("BAD_")
+
+
+def test_a_mask_hides_regimes_exposures_and_counts() -> None:
+    """A masked regime is unknown, a masked exposure bad data, a masked count or permission a broken call."""
+    hidden = np.ma.masked_array([0.5, 0.5], mask=[False, True])
+    regimes = rails().compute_orders(**call(regime_signal=hidden))
+    assert [order.multipliers["m_regime"] for order in regimes] == [0.9, 0.4]
+    held = rails().compute_orders(**call(exposure_by_symbol={"BTC-USD": hidden}))
+    assert [order.reasons for order in held] == [(), ("BAD_EXPOSURE_SYMBOL",)]
+    counts = np.ma.masked_array([1, 1], mask=[False, True])
+    for name, column in (("open_positions", counts), ("leverage_allowed", hidden)):
+        with pytest.raises(RiskInputError, match=name):
+            rails().compute_orders(**call(**{name: column}))
+
+
+@pytest.mark.parametrize("count", [2**63, 2**64, 10**30])
+def test_more_positions_than_a_column_holds_are_too_many(count: int) -> None:
+    """A count beyond an int64 is MAX_POSITIONS, alone, in a list and in an unsigned column."""
+    columns_: list[Any] = [count, [count, 0]]
+    if count < 2**64:
+        columns_.append(np.array([count, 0], dtype=np.uint64))
+    for column in columns_:
+        assert rails().compute_orders(**call(open_positions=column))[0].reasons == ("MAX_POSITIONS",)
+    assert rails().compute_order(**call(open_positions=count)).reasons == ("MAX_POSITIONS",)
+
+
 def test_columns_and_rows_are_read_by_name_and_place() -> None:
     """Columns by name or attribute, rows by index; what does not exist is an error."""
     orders = rails().compute_orders(**call(price=np.array([60_000.0, math.nan])))

@@ -412,3 +412,54 @@ def test_a_refusal_names_the_field_what_came_and_what_was_wanted(change: Any, fi
         change(at(100.0))
     assert caught.value.field == field
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            (name, bad)
+            for name in ("peak_usd", "day_start_usd")
+            for bad in (math.nan, math.inf, 0.0, -5.0, 1e16)
+        ),
+        *((name, None) for name in ("peak_usd", "day_start_usd", "equity_usd", "day", "error_ratio")),
+        *(("equity_usd", bad) for bad in (math.nan, -math.inf, "100", True)),
+        *(("error_ratio", bad) for bad in (math.nan, -0.1, 1.1)),
+        *(("last_seen", bad) for bad in (math.nan, math.inf, -math.inf, None, "noon")),
+        *(("day", bad) for bad in (10**9, 19_999, 20_000.5, math.nan, True, "today")),
+    ],
+)
+def test_a_saved_value_out_of_range_is_refused(name: str, value: Any) -> None:
+    """A NaN peak compares false with everything: taken over, it would leave a breaker dead for ever."""
+    with pytest.raises(RiskInputError) as caught:
+        Breakers.from_dict(at(100.0, 90.0).to_dict() | {name: value})
+    assert caught.value.code == "E_SAVED"
+    assert caught.value.field == ("day" if name == "last_seen" and value is None else name)
+    assert "want" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("since", math.nan),
+        ("since", None),
+        ("until", math.inf),
+        ("until", "soon"),
+        ("by_hand", 1),
+        ("reason", None),
+    ],
+)
+def test_a_saved_latch_out_of_range_is_refused(name: str, value: Any) -> None:
+    """A breaker open since NaN would never cool down, one until infinity never close."""
+    plain = at(100.0).trip("manual", "lunch", MORNING, ttl_seconds=60.0).to_dict()
+    plain["latches"]["manual"][name] = value
+    with pytest.raises(RiskInputError) as caught:
+        Breakers.from_dict(plain)
+    assert (caught.value.code, caught.value.field) == ("E_SAVED", f"latches.manual.{name}")
+
+
+def test_a_peak_set_before_the_first_observation_stands() -> None:
+    """A person's peak is not overwritten by the first equity, saved and restored or not."""
+    state = Breakers().rebase_peak(200.0, "the account's high", MORNING)
+    assert Breakers.from_dict(state.to_dict()).observe(100.0, MORNING).drawdown_pct == 0.5
+    assert opened(state.observe(100.0, MORNING)) == {"equity"}

@@ -80,6 +80,24 @@ def test_an_open_breaker_halts(name: str) -> None:
     assert size(rails).size_usd > 0
 
 
+@pytest.mark.parametrize("name", ["equity", "venue", "daily_loss", "manual"])
+def test_a_status_that_lacks_a_breaker_is_none(name: str) -> None:
+    """An absent breaker is not a closed one: the answer is refused, and the old state halts by its age."""
+    fake, clock = FakeDeck(status()), Clock()
+    deck = deck_of(fake, clock)
+    deck.refresh()
+    for breakers in ({}, {other: row for other, row in STATUS["breakers"].items() if other != name}):
+        fake.set(status(breakers=breakers))
+        clock.seconds += REVALIDATE_SECONDS
+        with pytest.raises(
+            DeckError, match=r"status\.breakers=.*want equity, venue, daily_loss, manual, and"
+        ):
+            deck.refresh()
+    assert size(RiskRails(state=deck)).size_usd > 0
+    clock.seconds += 30.0
+    assert size(RiskRails(state=deck)).reasons == ("HALTED",)
+
+
 def test_halted_alone_halts() -> None:
     """A status that says halted without an open breaker is believed."""
     deck = deck_of(FakeDeck(status(halted=True)), Clock())
