@@ -37,6 +37,10 @@ MAX_NAME = 128
 """Characters of an engine, strategy, breaker, symbol or trade id (JC)."""
 MAX_EPOCH = 4102444800.0
 """2100-01-01; a time beyond it was sent in milliseconds."""
+MAX_AMOUNT = 1e15
+"""Most of a quantity, a price, a fee or a PnL (JC): sums of them stay finite and to the cent."""
+MAX_NOTIONAL = 1e18
+"""Most of quantity times price (JC)."""
 MAX_TRADES = 10_000
 """Trades of one request (JC)."""
 
@@ -186,6 +190,8 @@ def _check_range(value: float, field: str, low: float, high: float, what: str) -
 def _span(low: float, high: float) -> str:
     if math.isinf(high):
         return "a finite number" if math.isinf(low) else f"at least {low:g}"
+    if math.isinf(low):
+        return f"at most {high:g}"
     return f"{low:g} to {high:g}"
 
 
@@ -295,13 +301,13 @@ def _check_trade(trade: TradeIn, at: str) -> TradeIn:
     ts = epoch_seconds(trade.ts, at + "ts")
     for field in ("qty", "price"):
         value = getattr(trade, field)
-        _check_range(value, at + field, -math.inf, math.inf, field)
+        _check_range(value, at + field, -math.inf, MAX_AMOUNT, field)
         if value <= 0:
             raise Invalid(f"{field} is {value:g}: want more than 0", at + field, "out_of_range")
-    _check_range(trade.qty * trade.price, at + "qty", 0, math.inf, "qty times price")
-    _check_range(trade.fee_usd, at + "fee_usd", -math.inf, math.inf, "fee_usd")
+    _check_range(trade.qty * trade.price, at + "qty", 0, MAX_NOTIONAL, "qty times price")
+    _check_range(trade.fee_usd, at + "fee_usd", -MAX_AMOUNT, MAX_AMOUNT, "fee_usd")
     if trade.pnl_usd is not None:
-        _check_range(trade.pnl_usd, at + "pnl_usd", -math.inf, math.inf, "pnl_usd")
+        _check_range(trade.pnl_usd, at + "pnl_usd", -MAX_AMOUNT, MAX_AMOUNT, "pnl_usd")
     return msgspec.structs.replace(trade, ts=ts)
 
 

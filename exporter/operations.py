@@ -14,7 +14,7 @@ import msgspec
 
 from exporter import breakers as machine
 from exporter.deck import engine_families, engine_group, merge_push
-from exporter.errors import Conflict, PreconditionFailed
+from exporter.errors import Conflict, Invalid, PreconditionFailed
 from exporter.families import Chunk, FamilyShape, compile_family, fill
 from exporter.grouping import group_key
 from exporter.groups import NoTrades, check_room, remove_group
@@ -22,7 +22,7 @@ from exporter.messages import AlertsIn, BreakerIn, MetricsIn, TradeIn, WeightsIn
 from exporter.records import EVERY_ENGINE, BreakerChange, BreakerDoc, Trade, WeightsDoc
 from exporter.state import Draft, Group
 from exporter.store import TradeKey
-from exporter.trades import ZERO_TOTALS, add_trades
+from exporter.trades import ZERO_TOTALS, add_trades, endless_total
 
 __all__ = [
     "AlertRule",
@@ -209,9 +209,19 @@ class RecordTrades:
         by_strategy: dict[tuple[str, str], list[Trade]] = {}
         for trade in fresh.values():
             by_strategy.setdefault((trade.engine, trade.strategy), []).append(trade)
-        for (engine, strategy), some in by_strategy.items():
+        totals = {key: add_trades(draft.total(key) or ZERO_TOTALS, some) for key, some in by_strategy.items()}
+        for (engine, strategy), total in totals.items():
+            field = endless_total(total)
+            if field is not None:
+                raise Invalid(
+                    f"{field} of {strategy} of engine {engine} would be {getattr(total, field)}: "
+                    "want totals that stay finite",
+                    "trades",
+                    "out_of_range",
+                )
+        for engine, _ in totals:
             know_engine(draft, engine)
-            draft.totals[engine, strategy] = add_trades(draft.total((engine, strategy)) or ZERO_TOTALS, some)
+        draft.totals.update(totals)
         draft.trades.update(fresh)
         draft.trade_seq = seq
         return {"accepted": len(fresh), "duplicates": duplicates}

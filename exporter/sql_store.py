@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
+from exporter.documents import read_document, write_document
 from exporter.errors import CommitFailed, StoreRefused
 from exporter.migrate import upgrade
 from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Totals, Trade, WeightsDoc
@@ -176,6 +177,9 @@ class SqlStore:
                 self._writer.execute(sa.select(meta.c.revision).with_for_update()).one()
             snapshot = self._read_since(self._writer, seen) if self.shared else Snapshot(revision=seen)
             return snapshot, self._find_trades(self._writer, wanted)
+        except StoreRefused:
+            self.abandon()
+            raise
         except sa.exc.SQLAlchemyError as error:
             self.abandon()
             raise CommitFailed(_driver_line(error)) from error
@@ -201,6 +205,9 @@ class SqlStore:
         except (sa.exc.SQLAlchemyError, self._driver_error) as error:
             self.abandon()
             raise CommitFailed(_driver_line(error)) from error
+        except CommitFailed:
+            self.abandon()
+            raise
         if batch.touches_deck:
             self._deck_revision = revision
 
@@ -220,17 +227,11 @@ class SqlStore:
         self._put_trade.run(connection, [msgspec.structs.asdict(trade) for trade in batch.trades])
         self._put_weights.run(
             connection,
-            [
-                {"version": w.version, "doc": msgspec.json.encode(w).decode(), "revision": revision}
-                for w in batch.weights
-            ],
+            [{"version": w.version, "doc": write_document(w), "revision": revision} for w in batch.weights],
         )
         self._put_history.run(
             connection,
-            [
-                {"seq": h.seq, "breaker": h.breaker, "doc": msgspec.json.encode(h).decode()}
-                for h in batch.history
-            ],
+            [{"seq": h.seq, "breaker": h.breaker, "doc": write_document(h)} for h in batch.history],
         )
 
     def _read_since(self, connection: Connection, seen: int) -> Snapshot:
@@ -256,7 +257,7 @@ class SqlStore:
             .limit(1)
         ).scalar()
         if newest is not None:
-            snapshot.weights = msgspec.json.decode(newest, type=WeightsDoc)
+            snapshot.weights = read_document("weights", "newest", newest, WeightsDoc)
         snapshot.trade_seq = connection.execute(sa.select(sa.func.max(trades.c.seq))).scalar() or 0
         snapshot.history_seq = connection.execute(sa.select(sa.func.max(breaker_history.c.seq))).scalar() or 0
         return snapshot
@@ -306,7 +307,9 @@ class SqlStore:
         if before is not None:
             statement = statement.where(weights.c.version < before)
         with self._engine.connect() as connection:
-            return [msgspec.json.decode(doc, type=WeightsDoc) for doc in connection.scalars(statement)]
+            return [
+                read_document("weights", "history", doc, WeightsDoc) for doc in connection.scalars(statement)
+            ]
 
     def read_breaker_history(
         self, breaker: str | None, before: int | None, limit: int
@@ -318,7 +321,10 @@ class SqlStore:
         if before is not None:
             statement = statement.where(breaker_history.c.seq < before)
         with self._engine.connect() as connection:
-            return [msgspec.json.decode(doc, type=BreakerChange) for doc in connection.scalars(statement)]
+            return [
+                read_document("breaker", "history", doc, BreakerChange)
+                for doc in connection.scalars(statement)
+            ]
 
     def check(self) -> list[str]:
         """Audit; see exporter.audit."""
@@ -379,7 +385,7 @@ def _document_rows(batch: Batch, revision: int) -> Iterable[dict[str, Any]]:
         return {
             "kind": kind,
             "id": msgspec.json.encode(key).decode(),
-            "doc": None if doc is None else msgspec.json.encode(doc).decode(),
+            "doc": None if doc is None else write_document(doc),
             "revision": revision,
         }
 
@@ -390,15 +396,15 @@ def _document_rows(batch: Batch, revision: int) -> Iterable[dict[str, Any]]:
 
 def _take_document(snapshot: Snapshot, kind: str, key: str, doc: str | None) -> None:
     if kind == "engine":
-        name = msgspec.json.decode(key, type=str)
-        snapshot.engines[name] = None if doc is None else msgspec.json.decode(doc, type=EngineDoc)
+        name = read_document(kind, key, key, str)
+        snapshot.engines[name] = None if doc is None else read_document(kind, key, doc, EngineDoc)
     elif kind == "totals" and doc is not None:
-        snapshot.totals[msgspec.json.decode(key, type=tuple[str, str])] = msgspec.json.decode(
-            doc, type=Totals
+        snapshot.totals[read_document(kind, key, key, tuple[str, str])] = read_document(
+            kind, key, doc, Totals
         )
     elif kind == "breaker" and doc is not None:
-        snapshot.breakers[msgspec.json.decode(key, type=tuple[str, str])] = msgspec.json.decode(
-            doc, type=BreakerDoc
+        snapshot.breakers[read_document(kind, key, key, tuple[str, str])] = read_document(
+            kind, key, doc, BreakerDoc
         )
 
 

@@ -6,6 +6,7 @@ like a restart to Prometheus.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable
 
@@ -13,10 +14,18 @@ import msgspec
 
 from exporter.records import PNL_BUCKETS, RESULTS, SIDES, Totals, Trade
 
-__all__ = ["ZERO_TOTALS", "add_trades"]
+__all__ = ["ZERO_TOTALS", "add_trades", "endless_total"]
 
 ZERO_TOTALS = Totals(counts={f"{side}/{result}": 0 for side in SIDES for result in RESULTS})
 """What a strategy starts from: every label set at zero, so that `increase` sees the first trade."""
+
+
+_SUMS = ("volume_usd", "fees_usd", "rebates_usd", "profit_usd", "loss_usd", "pnl_sum_usd")
+
+
+def endless_total(totals: Totals) -> str | None:
+    """The first total that is no finite number any more; no store can keep such a one."""
+    return next((field for field in _SUMS if not math.isfinite(getattr(totals, field))), None)
 
 
 def add_trades(totals: Totals, trades: Iterable[Trade]) -> Totals:

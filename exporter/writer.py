@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import msgspec
 import structlog
 
+from exporter.documents import read_document
 from exporter.errors import CallerError, CommitFailed, StoreError
 from exporter.families import Chunk, FamilyShape, compile_family, fill
 from exporter.grouping import GroupKey, group_key
@@ -265,7 +265,7 @@ def group_of_row(row: GroupRow) -> Group:
 
 def key_of_id(text: str) -> GroupKey:
     """The grouping key of a stored id."""
-    return group_key(dict(msgspec.json.decode(text, type=list[tuple[str, str]])))
+    return group_key(dict(read_document("group", text, text, list[tuple[str, str]])))
 
 
 def restore(state: State, snapshot: Snapshot) -> None:

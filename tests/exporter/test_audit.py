@@ -35,6 +35,13 @@ def path(tmp_path: Path) -> Path:
         ("UPDATE push_groups SET body = CAST('m' AS BLOB)", "unexpected end of input stream"),
         ("UPDATE push_groups SET revision = 99", "a row has revision 99, above the store's 2"),
         ("UPDATE weights SET version = 2", "weights: 1 rows numbered up to 2: one is missing"),
+        (
+            'UPDATE deck_documents SET doc = replace(doc, \'"volume_usd":\', \'"volume_usd": null,"x":\') '
+            "WHERE kind = 'totals'",
+            "the totals document",
+        ),
+        ("UPDATE weights SET doc = '{'", "the weights document 1 cannot be read"),
+        ("UPDATE deck_documents SET kind = 'odd' WHERE kind = 'totals'", "the kind odd is unknown"),
         ("DELETE FROM deck_meta", "deck_meta has 0 rows: want 1"),
     ],
 )

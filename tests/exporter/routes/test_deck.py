@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
+from exporter.errors import StoreRefused
+from exporter.records import Totals
+from exporter.sql_store import SqlStore
 from tests.exporter.conftest import Starter
 from tests.exporter.deck import START, Deck
 
@@ -146,3 +150,52 @@ def test_everything_is_there_after_a_restart(make_deck: Starter) -> None:
     assert after == before
     assert deck.send("GET", "/status").json == status
     assert deck.send("POST", "/trades", TRADE).json == {"accepted": 0, "duplicates": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"qty": 1e200, "price": 1e108}, "qty"),
+        ({"qty": 1.1e15}, "qty"),
+        ({"price": 1.1e15}, "price"),
+        ({"qty": 1e10, "price": 1e9}, "qty"),
+        ({"fee_usd": -1.1e15}, "fee_usd"),
+        ({"pnl_usd": 1.1e15}, "pnl_usd"),
+    ],
+)
+def test_an_amount_no_market_has_is_refused(deck: Deck, change: dict[str, float], field: str) -> None:
+    """422 names the field and the most that is taken; nothing is recorded."""
+    answer = deck.send("POST", "/trades", [TRADE, {**TRADE, "trade_id": "t2", **change}])
+    assert (answer.status, answer.json["error"], answer.json["field"]) == (
+        422,
+        "out_of_range",
+        f"[1].{field}",
+    )
+    assert "1e+1" in answer.json["detail"]
+    assert deck.send("GET", "/trades").json["trades"] == []
+
+
+def test_totals_that_would_have_no_end_are_refused(deck: Deck) -> None:
+    """Whatever the totals were, a trade that makes one infinite is refused and the store still loads."""
+    key = ("default", "scalp")
+    deck.app.service.state.totals[key] = Totals(volume_usd=1.797e308)
+    deck.app.service.state.totals["default", "trend"] = Totals(volume_usd=float("inf"))
+    assert deck.send("POST", "/trades", TRADE).status == 200
+    answer = deck.send("POST", "/trades", {**TRADE, "strategy": "trend", "trade_id": "t2"})
+    assert (answer.status, answer.json["field"]) == (422, "trades")
+    assert "volume_usd of trend" in answer.json["detail"]
+
+
+def test_a_store_with_a_total_that_is_null_is_refused_and_not_a_traceback(make_deck: Starter) -> None:
+    """The start says which row, and touches nothing."""
+    deck = make_deck()
+    deck.send("POST", "/trades", TRADE)
+    store = deck.app.service.reader
+    assert isinstance(store, SqlStore)
+    with store.engine.begin() as connection:
+        connection.execute(
+            sa.text("UPDATE deck_documents SET doc = '{\"volume_usd\": null}' WHERE kind = 'totals'")
+        )
+    with pytest.raises(StoreRefused, match="totals document"):
+        store.load()
+    assert any("totals document" in line for line in store.check())
