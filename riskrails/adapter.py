@@ -33,6 +33,7 @@ from riskrails.refusals import (
     contract_error,
     reason_messages,
     refused,
+    strict_field,
     whole_positions,
 )
 from riskrails.state import RiskState, View, view_of
@@ -304,6 +305,8 @@ def size_order(
         if size <= 0.0 or size < venue.min_notional or qty < venue.min_qty:
             reasons.append(FULL.get(binding or "", "BELOW_MIN_NOTIONAL"))
     stop_long, stop_short = price * (1.0 - stop), price * (1.0 + stop)
+    if stop_long < 0.0:  # refused already: no stop that wide passes
+        stop_long = 0.0
     if venue.tick is not None:
         stop_long = round_stop(stop_long, venue.tick, up=True)
         stop_short = round_stop(stop_short, venue.tick, up=False)
@@ -338,13 +341,17 @@ def size_order(
             "size": left,
             "min_notional": venue.min_notional,
             "min_qty": venue.min_qty,
+            "unit": price * venue.multiplier,
+            "step": venue.step,
         }
         messages = reason_messages(reasons, policy, cell, view, seen)
         if strict:
             for code, text in zip(reasons, messages, strict=True):
                 if code in STRICT:
-                    raise RiskInputError(code, STRICT[code], text)
+                    raise RiskInputError(code, strict_field(code, seen), text)
         size = qty = 0.0
+        if over > exposure:  # no more can be cut than is held
+            over = exposure
     elif size > now:
         mode = "twap"
         if size > now * policy.slices_max:

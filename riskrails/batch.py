@@ -356,7 +356,7 @@ def _size_chunk(desk: Desk, batch: _Batch, out: Orders, rows: slice) -> None:
     if small.any():
         for place, name in enumerate(CAPS):
             flag(reasons, BIT[FULL.get(name, "BELOW_MIN_NOTIONAL")], small & (binding == place))
-    stop_long = _stop_prices(venues, symbol_codes, rows, price * (1.0 - stop), bad, up=True)
+    stop_long = _stop_prices(venues, symbol_codes, rows, np.maximum(price * (1.0 - stop), 0.0), bad, up=True)
     stop_short = _stop_prices(venues, symbol_codes, rows, price * (1.0 + stop), bad, up=False)
     ticked = np.broadcast_to(
         np.asarray(_column([v.tick is not None for v in venues], symbol_codes, rows)), (count,)
@@ -407,7 +407,7 @@ def _size_chunk(desk: Desk, batch: _Batch, out: Orders, rows: slice) -> None:
     put(out.binding_code, binding, -1)
     put(out.mode_code, mode, MODES.index("skip"))
     put(out.slices, slices, 0)
-    put(out.reduce_usd, np.where(refused, over, 0.0))
+    put(out.reduce_usd, np.where(refused, np.minimum(over, exposure), 0.0))
     out.reason_bits[rows] = reasons
     put(out.warning_bits, warnings, np.uint64(0))
     out.bad_data[rows] = bad

@@ -75,6 +75,9 @@ WARNINGS = (
 class Order:
     """How much to open, and why not more; immutable, JSON-safe, `order["size_usd"]` works too.
 
+    Codes are tuples as attributes, lists as `order["reasons"]` and in `to_dict`.  cost_bps, caps and
+    multipliers are plain dicts, so that an order copies and pickles; they are its own, to be read only.
+
     Attributes:
         mode: One of MODES.
         size_usd: Notional, USD; 0 exactly when mode is skip or reduce, exactly when there are reasons.
@@ -92,7 +95,7 @@ class Order:
         reasons: Why the size is 0, codes of REASONS.
         warnings: Codes of WARNINGS.
         slices: Orders to split it into; 0 without an order.
-        reduce_usd: In mode reduce, exposure above the caps, USD; cut at most what is held.
+        reduce_usd: In mode reduce, exposure above the caps, USD; at most the gross exposure.
         policy_version: Of the policy that decided.
         messages: The reasons in words: field, what came, what was wanted.
     """
@@ -121,8 +124,9 @@ class Order:
     messages: tuple[str, ...] = field(default=(), compare=False)
 
     def __getitem__(self, name: str) -> Any:
-        """A field by its name; KeyError for anything else."""
-        return self.__dict__[name]
+        """A field by its name, codes as a list, as in `to_dict`; KeyError for anything else."""
+        value = self.__dict__[name]
+        return list(value) if type(value) is tuple else value
 
     def __iter__(self) -> Iterator[str]:
         """The field names, so that dict(order) works."""

@@ -81,7 +81,8 @@ class Orders:
         if isinstance(key, str):
             if key not in Order.__dataclass_fields__ and key not in type(self).__dataclass_fields__:
                 raise KeyError(key)
-            return getattr(self, key)
+            column = getattr(self, key)
+            return [list(codes) for codes in column] if key in {"reasons", "warnings"} else column
         return self.row(range(len(self))[key])
 
     @property

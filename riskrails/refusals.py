@@ -23,15 +23,21 @@ __all__ = [
     "contract_error",
     "reason_messages",
     "refused",
+    "strict_field",
     "whole_positions",
 ]
 
-STRICT = {
-    "NO_EQUITY": "equity_usd",
-    "ZERO_ATR": "live.atr_pct",
-    "NO_LIQUIDITY": "live.depth10bps_usd",
-}
+STRICT = frozenset({"NO_EQUITY", "ZERO_ATR", "NO_LIQUIDITY"})
 """Gates that stand in the table of bad input too: with strict=True they raise, as bad data does."""
+
+
+def strict_field(code: str, seen: Mapping[str, Any]) -> str:
+    """The input that a code of STRICT is about, by its plain name as bad data has it."""
+    if code == "NO_EQUITY":
+        return "equity_usd"
+    if code == "ZERO_ATR":
+        return "atr_pct"
+    return "depth10bps_usd" if seen["depth"] == 0.0 else "vol1m_usd"
 
 
 def allowed_leverage(value: object) -> float:
@@ -169,9 +175,7 @@ def reason_messages(
             f"multipliers leave {seen['m']:.3f} of the risk: want at least {policy.m_min:g}"
         ),
         "NEGATIVE_EDGE": lambda: f"no edge of {seen['strat_name']} is left at the cautious win rate",
-        "HEAT_FULL": lambda: (
-            f"open_risk_sum_pct={seen['open_risk']!r}: want room below {policy.h_max:g} of equity"
-        ),
+        "HEAT_FULL": lambda: _heat_message(policy, seen["open_risk"]),
         "LEVERAGE_FULL": lambda: (
             f"exposure {seen['exposure']:,.2f} USD: want room below {seen['leverage']:g}x equity "
             f"= {seen['leverage'] * seen['equity']:,.2f} USD"
@@ -188,12 +192,26 @@ def reason_messages(
             f"exposure of {seen['symbol']} {seen['own']:,.2f} USD: want room for its volatility below "
             f"{policy.tau_sym:.0%} of equity a year"
         ),
-        "BELOW_MIN_NOTIONAL": lambda: (
-            f"the caps leave {seen['size']:,.8g} USD: want at least {seen['min_notional']:g} USD"
-            f" and a quantity of at least {seen['min_qty']:g}"
-        ),
+        "BELOW_MIN_NOTIONAL": lambda: _small_message(seen),
         "TICK_TOO_COARSE": lambda: (
             "the stop rounds onto the entry: want a price tick finer than the stop distance"
         ),
     }
     return tuple(texts[code]() for code in reasons)
+
+
+def _heat_message(policy: Policy, open_risk: float) -> str:
+    text = f"open_risk_sum_pct={open_risk!r}: want room below {policy.h_max:g} of equity"
+    if open_risk > 3.0 * policy.h_max:
+        text += "; want a fraction, 0.03 for 3 %, or is this percent?"
+    return text
+
+
+def _small_message(seen: Mapping[str, Any]) -> str:
+    """Why the size is too small: what the caps leave, or what one step of the venue costs."""
+    left, unit, step = seen["size"], seen["unit"], seen["step"]
+    wanted = f"want at least {seen['min_notional']:g} USD and a quantity of at least {seen['min_qty']:g}"
+    if step is not None and left >= seen["min_notional"] and left / unit >= seen["min_qty"]:
+        cost = f"one quantity step of {step.number:g} costs {step.number * unit:,.8g} USD"
+        return f"the caps leave {left:,.8g} USD and {cost}: {wanted} in whole steps"
+    return f"the caps leave {left:,.8g} USD: {wanted}"

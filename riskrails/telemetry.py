@@ -17,6 +17,7 @@ from prometheus_client.exposition import default_handler
 from prometheus_client.metrics_core import Metric
 
 from riskrails.caps import CAPS, ROOMS
+from riskrails.errors import RiskInputError
 from riskrails.features import LiveFeatures
 from riskrails.order import MODES, REASONS, Order
 from riskrails.policy import Policy
@@ -122,6 +123,12 @@ class Telemetry:
             self.rejections.labels(reason).inc()
         self.seconds.observe(seconds)
 
+    def observe_refusal(self, reason: str, seconds: float) -> None:
+        """Count a skip that strict=True raised instead of returning."""
+        self.decisions.labels("skip", NO_CAP).inc()
+        self.rejections.labels(reason).inc()
+        self.seconds.observe(seconds)
+
     def watch(self, rails: RiskRails, now: Callable[[], float] = time.perf_counter) -> WatchedRails:
         """The rails, each of whose decisions is counted and timed."""
         return WatchedRails(rails, self, now)
@@ -195,22 +202,30 @@ class WatchedRails:
         *,
         strict: bool = False,
     ) -> Order:
-        """`RiskRails.compute_order`, counted; a broken contract raises as there and is not a decision."""
+        """`RiskRails.compute_order`, counted; what it raises is raised.
+
+        Data that strict=True raises for is a skip with its reason; a broken contract is no decision.
+        """
         began = self._now()
-        order = self.rails.compute_order(
-            strat_name,
-            strat_type,
-            base_tf,
-            leverage_allowed,
-            live,
-            equity_usd,
-            open_risk_sum_pct,
-            open_positions,
-            exposure_total_usd,
-            exposure_by_symbol,
-            regime_signal,
-            strict=strict,
-        )
+        try:
+            order = self.rails.compute_order(
+                strat_name,
+                strat_type,
+                base_tf,
+                leverage_allowed,
+                live,
+                equity_usd,
+                open_risk_sum_pct,
+                open_positions,
+                exposure_total_usd,
+                exposure_by_symbol,
+                regime_signal,
+                strict=strict,
+            )
+        except RiskInputError as error:
+            if error.code in REASONS:
+                self.telemetry.observe_refusal(error.code, self._now() - began)
+            raise
         self.telemetry.observe(order, self._now() - began)
         if order.caps:  # none were worked out from bad data
             used = utilization(

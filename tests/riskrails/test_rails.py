@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 import riskrails
-from riskrails import RiskInputError, RiskRails, RiskState, VenueRules
+from riskrails import Order, RiskInputError, RiskRails, RiskState, VenueRules
 from tests.riskrails.desk import call, rails, size
 
 
@@ -71,3 +74,51 @@ def test_a_refused_setting_keeps_the_old_state(setter: str, value: object, code:
     assert caught.value.code == code
     assert "want" in str(caught.value)
     assert size(desk) == before
+
+
+@pytest.mark.parametrize(
+    ("book", "cut"),
+    [
+        ({"exposure_total_usd": 250_000.0}, 50_000.0),
+        ({"exposure_total_usd": 1_000.0, "open_risk_sum_pct": 0.5}, 1_000.0),
+        ({"open_risk_sum_pct": 0.5}, 0.0),
+        ({"exposure_by_symbol": {"BTC-USD": -80_000.0}, "exposure_total_usd": 80_000.0}, 35_481.892),
+        ({"exposure_by_symbol": {"BTC-USD": 2.0}, "exposure_total_usd": 1.0, "open_risk_sum_pct": 1.0}, 2.0),
+    ],
+)
+def test_no_more_is_cut_than_is_held(book: dict[str, Any], cut: float) -> None:
+    """`reduce_usd` is the excess over a cap, at most the gross exposure; alone and in a batch."""
+    order = size(**book)
+    assert order.mode == "reduce"
+    assert order.reduce_usd == pytest.approx(cut, abs=0.001)
+    assert rails().compute_orders(**call(**book))[0] == order
+
+
+def test_a_percent_of_open_risk_is_asked_about() -> None:
+    """Three times the limit is more likely a unit than a book; below that the sentence stays plain."""
+    assert size(open_risk_sum_pct=0.07).messages == (
+        "open_risk_sum_pct=0.07: want room below 0.06 of equity",
+    )
+    (message,) = size(open_risk_sum_pct=0.5).messages
+    assert message.endswith("want a fraction, 0.03 for 3 %, or is this percent?")
+
+
+def test_codes_are_lists_where_the_order_is_read_as_a_mapping() -> None:
+    """order["reasons"], dict(order) and to_dict() hold lists, attributes tuples; JSON gives the same back."""
+    order = size(rails(breakers={"manual": True}))
+    assert (order.reasons, order.warnings) == (("HALTED",), ("STEP_UNKNOWN",))
+    assert (order["reasons"], order["warnings"]) == (["HALTED"], ["STEP_UNKNOWN"])
+    assert dict(order) == order.to_dict() == json.loads(json.dumps(order.to_dict()))
+    assert Order.from_dict(dict(order)) == order
+    orders = rails(breakers={"manual": True}).compute_orders(**call())
+    assert (orders["reasons"], orders["warnings"]) == ([["HALTED"]], [["STEP_UNKNOWN"]])
+
+
+@pytest.mark.parametrize("rules", [{}, {"BTC-USD": VenueRules(price_tick="0.01")}])
+def test_a_refused_stop_wider_than_the_price_shows_zero(rules: dict[str, VenueRules]) -> None:
+    """Three daily ATRs of 38 % are no price below zero; alone and in a batch."""
+    arguments = call(strat_type="trend", base_tf="1d", atr_pct=0.38)
+    order = rails(venue_rules=rules).compute_order(**arguments)
+    assert "STOP_TOO_WIDE" in order.reasons
+    assert order.stop_price_long == 0.0
+    assert rails(venue_rules=rules).compute_orders(**arguments)[0] == order

@@ -74,6 +74,20 @@ def test_a_broken_contract_raises_and_is_no_decision() -> None:
     assert samples(telemetry.registry)["riskrails_decision_seconds_count", ()] == 0
 
 
+@pytest.mark.parametrize(
+    ("bad", "code"), [({"price": None}, "BAD_PRICE"), ({"vol1m_usd": 0.0}, "NO_LIQUIDITY")]
+)
+def test_data_refused_by_raising_is_counted(bad: dict[str, Any], code: str) -> None:
+    """With strict=True bad data raises, and is a skip with its reason and time all the same."""
+    telemetry, ticks = Telemetry(), iter([0.0, 3e-5])
+    with pytest.raises(RiskInputError, match=code):
+        telemetry.watch(rails(), now=lambda: next(ticks)).compute_order(**call(**bad, strict=True))
+    seen = samples(telemetry.registry)
+    assert seen["riskrails_decisions_total", ("none", "skip")] == 1
+    assert seen["riskrails_rejections_total", (code,)] == 1
+    assert seen["riskrails_decision_seconds_sum", ()] == pytest.approx(3e-5)
+
+
 def test_utilization_is_the_books_share_of_each_limit() -> None:
     """Half of a limit is .5, full and over are 1, and the fullest symbol counts."""
     book: dict[str, Any] = {"open_risk_sum_pct": 0.045, "exposure_total_usd": 100_000.0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import math
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -195,6 +196,31 @@ def test_below_a_minimum_the_order_is_skipped_never_raised(rules: VenueRules) ->
     order = size(rails(venue_rules={"BTC-USD": rules}))
     assert (order.size_usd, order.qty, order.mode) == (0.0, 0.0, "skip")
     assert order.reasons == ("BELOW_MIN_NOTIONAL",)
+
+
+@pytest.mark.parametrize(
+    ("rules", "says"),
+    [
+        (
+            VenueRules(qty_step="1"),
+            "the caps leave 21,884.23 USD and one quantity step of 1 costs 60,000 USD: "
+            "want at least 10 USD and a quantity of at least 0 in whole steps",
+        ),
+        (
+            VenueRules(qty_step="0.001", min_notional=22_000),
+            "want at least 22000 USD and a quantity of at least 0",
+        ),
+        (
+            VenueRules(min_qty=0.4),
+            "the caps leave 21,884.23 USD: want at least 10 USD and a quantity of at least 0.4",
+        ),
+    ],
+)
+def test_too_small_says_what_made_it_so(rules: VenueRules, says: str) -> None:
+    """21,884 USD is above every minimum: where the step is the cause, its cost is the sentence."""
+    (message,) = size(rails(venue_rules={"BTC-USD": rules})).messages
+    assert re.sub(r"(21,884\.23)\d*", r"\1", message).endswith(says)
+    assert ("quantity step" in message) == (rules.qty_step == "1")
 
 
 def test_exactly_the_minimum_passes() -> None:
