@@ -6,7 +6,7 @@ The same `decide` serves the daemon, a dry run and the backtest.  Knows no clock
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -25,6 +25,9 @@ __all__ = [
 ]
 
 _ROUNDING = 1e-9
+CONFIRM_PERIODS = 1.5
+"""Shares older than this are confirmed by a hold: every second refresh, since whoever reads the shares gives
+up on them after three periods, and a decision may come most of a period late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,14 @@ class InForce:
         shares: Share by strategy; empty where none was ever published.
         as_of: Row that the allocator decided these from; None where somebody else wrote them.
         breaker_open: The exporter shows the equity breaker open.
+        age_seconds: Since they were written, by the exporter's clock; None where it does not say.
     """
 
     version: int
     shares: Mapping[str, float]
     as_of: float | None = None
     breaker_open: bool = False
+    age_seconds: float | None = field(default=None, compare=False)  # the same shares a moment later
 
 
 class Action(Enum):
@@ -63,6 +68,7 @@ class Action(Enum):
 
     PUBLISH = "publish"
     HOLD = "hold"  # decided, and what is in force is good enough
+    CONFIRM = "confirm"  # the same, and it is written again, so that nobody takes it for abandoned
     SKIP = "skip"  # a guard forbids to decide
 
 
@@ -104,7 +110,7 @@ class Decision:
     """What is done, and why.
 
     Attributes:
-        action: Publish, hold or skip.
+        action: Publish, hold, confirm or skip.
         guard: Short name of the guard that keeps the shares; empty without one.
         reason: In words.
         as_of: Row it was decided from, epoch seconds.
@@ -176,9 +182,9 @@ def decide(seen: Observation, held: InForce, limits: Limits, *, again: bool = Fa
         return replace(held_as_they_are, reason="this row was decided before; the next is due")
     if wanted < limits.dead_band and _same_set(held.shares, target):
         reason = f"turnover {wanted:.4f} is inside the dead band of {limits.dead_band:g}"
-        return replace(held_as_they_are, reason=reason)
+        return _confirmed(replace(held_as_they_are, reason=reason), held, limits)
     if turnover < _ROUNDING:
-        return held_as_they_are
+        return _confirmed(held_as_they_are, held, limits)
     return replace(
         held_as_they_are,
         action=Action.PUBLISH,
@@ -224,6 +230,13 @@ def _guard(seen: Observation, held: InForce) -> tuple[str, str] | None:
         speaks = max(dict.fromkeys(newest), key=newest.count)
         return speaks.label, f"no strategy has a new reading: {speaks.meaning}"
     return None
+
+
+def _confirmed(hold: Decision, held: InForce, limits: Limits) -> Decision:
+    """A hold, written again where the shares in force are getting old."""
+    if held.age_seconds is None or held.age_seconds <= CONFIRM_PERIODS * limits.refresh_seconds:
+        return hold
+    return replace(hold, action=Action.CONFIRM, reason=f"confirmed as they are: {hold.reason}")
 
 
 def _skip(seen: Observation, held: InForce, guard: str, words: str) -> Decision:

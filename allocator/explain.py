@@ -25,13 +25,13 @@ def shares_line(decision: Decision) -> str:
 
 
 def one_line(decision: Decision, longest: int | None = None) -> str:
-    """Why, strategy by strategy, the largest move first; a guard's reason alone where there was one.
+    """Why, strategy by strategy, the largest move first; a guard's or a confirmation's reason alone.
 
     Args:
         decision: What is told.
         longest: Characters at most; what does not fit is counted.
     """
-    if decision.action is Action.SKIP or decision.guard:
+    if decision.action in (Action.SKIP, Action.CONFIRM) or decision.guard:
         return decision.reason[:longest]
     ordered = sorted(decision.views, key=lambda view: (-abs(_move(view)), view.name))
     text, told = decision.reason, 0
@@ -67,6 +67,7 @@ def table(decision: Decision) -> str:
     verdict = {
         Action.PUBLISH: "would publish",
         Action.HOLD: "would publish nothing",
+        Action.CONFIRM: "would publish the shares in force again",
         Action.SKIP: "would publish nothing",
     }[decision.action]
     notes = [f"{verdict}: {decision.reason}", f"signal part of the dispersion: {decision.gate:.3f}"]

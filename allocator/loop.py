@@ -213,7 +213,7 @@ class Allocator:
         decision = decide(seen, held, self._limits, again=self._again)
         self._telemetry.decided(decision)
         self._warn_of_bounds(decision)
-        if decision.action is Action.PUBLISH:
+        if decision.action in (Action.PUBLISH, Action.CONFIRM):
             with self._telemetry.query(DECK_PUBLISH):
                 version = self._deck.publish(
                     decision.shares,
@@ -234,7 +234,12 @@ class Allocator:
 
     def _tell(self, decision: Decision, seen: Observation, version: int, result: Result) -> None:
         """The one line of a decision: who has how much, and why."""
-        phrase = {Action.PUBLISH: "shares published", Action.HOLD: "shares held", Action.SKIP: "shares kept"}
+        phrase = {
+            Action.PUBLISH: "shares published",
+            Action.HOLD: "shares held",
+            Action.CONFIRM: "shares confirmed",
+            Action.SKIP: "shares kept",
+        }
         tell = self._log.warning if decision.frozen else self._log.info
         extra: dict[str, object] = {"guard": decision.guard} if decision.guard else {}
         if seen.counts:

@@ -30,12 +30,18 @@ class _Weights(msgspec.Struct):
     as_of: float | None = None
 
 
+class _Written(msgspec.Struct, frozen=True):
+    version: int | None = None
+    age_seconds: float | None = None
+
+
 class _Breaker(msgspec.Struct):
     open: bool = False
 
 
 class _Status(msgspec.Struct):
     breakers: dict[str, _Breaker] = {}
+    weights: _Written = _Written()
 
 
 class _Error(msgspec.Struct):
@@ -60,7 +66,7 @@ class DeckPublisher:
         self._timeout_seconds = timeout_seconds
 
     def read(self) -> InForce:
-        """The shares in force, their version, and whether the equity breaker is open.
+        """The shares in force, their version and age, and whether the equity breaker is open.
 
         Raises:
             PublishError: The exporter is unreachable or refuses.
@@ -70,7 +76,10 @@ class DeckPublisher:
         # A deck without the route shows its breakers to Prometheus alone.
         status = self._decode(answer, _Status) if answer[0] == 200 else _Status()
         equity = status.breakers.get("equity", _Breaker())
-        return InForce(weights.version, weights.weights, weights.as_of, equity.open)
+        written = status.weights
+        # The age is by the exporter's clock; of another version it would be another write's.
+        age = written.age_seconds if written.version == weights.version else None
+        return InForce(weights.version, weights.weights, weights.as_of, equity.open, age)
 
     def publish(
         self,

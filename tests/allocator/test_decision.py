@@ -100,6 +100,38 @@ def test_the_dead_band_looks_at_the_whole_move_not_at_the_step():
     assert decision.action is Action.PUBLISH
 
 
+@pytest.mark.parametrize(
+    ("age", "action"),
+    [(None, Action.HOLD), (600.0, Action.HOLD), (900.0, Action.HOLD), (1200.0, Action.CONFIRM)],
+)
+@pytest.mark.parametrize("move", [0.0, 1e-3])
+def test_shares_that_are_held_long_are_confirmed(age, action, move):
+    """Old shares that are good enough are written again as they are, which is no turnover."""
+    target = decide(seen(), InForce(0, {}), FREE).shares
+    near = {**target, "scalp": target["scalp"] + move, "trend": target["trend"] - move}
+    decision = decide(seen(), InForce(1, near, age_seconds=age), LIMITS)
+    assert decision.action is action
+    assert decision.shares == near
+    assert decision.turnover == 0.0
+    assert not decision.frozen
+    assert decision.reason.startswith("confirmed as they are: ") is (action is Action.CONFIRM)
+
+
+def test_bounds_without_a_choice_are_confirmed_too():
+    """Equal shares are all there can be, and they are somebody's decision still."""
+    held = InForce(1, EQUAL, age_seconds=1200.0)
+    assert decide(seen(), held, replace(LIMITS, min_share=0.4, max_share=0.6)).action is Action.CONFIRM
+
+
+def test_a_guard_never_confirms():
+    """Shares that a guard keeps grow old, however old they are."""
+    found = seen(breaker_open=True)
+    assert decide(found, InForce(1, EQUAL, age_seconds=1e6), LIMITS).action is Action.SKIP
+    assert decide(seen(3), InForce(1, EQUAL, age_seconds=1e6), LIMITS).action is Action.SKIP
+    held = InForce(1, EQUAL, as_of=seen().as_of, age_seconds=1e6)
+    assert decide(seen(), held, LIMITS).action is Action.HOLD  # no new row, no new decision
+
+
 def test_shares_that_do_not_sum_to_one_are_mended_inside_the_dead_band():
     """What somebody typed is completed, however small the step."""
     target = decide(seen(), InForce(0, {}), FREE).shares

@@ -118,6 +118,62 @@ def test_a_steady_loser_ends_at_the_floor_step_by_step():
     assert max(abs(np.diff([1 / 3, *shares]))) <= 0.10 + 1e-12
 
 
+def quiet(rig: Rig, turns: int, fault=None) -> list[float]:
+    """Ages of the shares just before and after each of some refreshes in which no share has to move."""
+    ages: list[float | None] = []
+    for turn in range(1, turns + 1):
+        rig.clock.time = START + turn * STEP + 1.0
+        rig.history(300 + turn, drift=(0.0, 0.0, 0.0), end=START + turn * STEP)
+        if fault is not None:
+            fault(rig)
+        ages.append(rig.deck.age())
+        rig.allocator.run_once()
+        ages.append(rig.deck.age())
+    return [age for age in ages if age is not None]
+
+
+def test_two_hours_of_holds_leave_no_old_shares():
+    """Who reads the shares sees that somebody still stands by them; nothing has moved."""
+    rig = Rig(dead_band=0.5)
+    rig.deck.now = rig.clock.now
+    rig.allocator.run_once()
+    first = rig.deck.in_force.shares
+    assert max(quiet(rig, 12)) < 3 * STEP
+    assert rig.deck.published == [first] * 7
+    assert rig.deck.reasons[-1].startswith("confirmed as they are: turnover 0.")
+    assert rig.last["event"] in ("shares held", "shares confirmed")
+    assert rig.value("allocator_runs_total", result="success") == 13
+    assert rig.value("allocator_turnover_ratio_sum") == 0.5
+    assert rig.value("allocator_turnover_last_ratio") == 0.0
+
+
+def test_a_guard_lets_the_shares_grow_old():
+    """While nobody decides nobody may say that the shares still hold."""
+
+    def breaker(rig: Rig) -> None:
+        rig.metrics.instants["equity_breaker"] = [Sample({}, 1.0)]
+
+    rig = Rig(dead_band=0.5)
+    rig.deck.now = rig.clock.now
+    rig.allocator.run_once()
+    assert quiet(rig, 12, breaker)[-1] == 12 * STEP
+    assert len(rig.deck.published) == 1
+
+
+def test_a_confirmation_that_lost_a_race_is_decided_again():
+    """Shares that somebody wrote meanwhile are not overwritten with old ones."""
+    rig = Rig(dead_band=0.5)
+    rig.deck.now = rig.clock.now
+    rig.allocator.run_once()
+    first = rig.deck.in_force.shares
+    quiet(rig, 1)
+    rival = {"scalp": 0.4, "trend": 0.3, "event": 0.3}
+    rig.deck.rivals = [rival]
+    quiet(rig, 2)
+    assert rig.deck.published == [first, rival]
+    assert [entry["event"] for entry in rig.capture.entries].count("shares changed under us") == 1
+
+
 def test_metrics_follow_a_run():
     """What was decided, how it ended, when."""
     rig = Rig()

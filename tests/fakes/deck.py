@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from allocator.decision import InForce
 from allocator.errors import ConflictError, PublishError
@@ -15,6 +15,7 @@ class FakeDeck:
 
     Attributes:
         failures: Errors raised by the next calls, first come first served.
+        now: Its clock; without one it does not say how old the shares are.
         rivals: Shares that somebody else publishes between our next reads and our writes.
     """
 
@@ -25,11 +26,19 @@ class FakeDeck:
     reasons: list[str] = field(default_factory=list)
     scores: list[dict[str, float]] = field(default_factory=list)
     reads: int = 0
+    now: Callable[[], float] | None = None
+    written_at: float | None = None
 
     def read(self) -> InForce:
         self.reads += 1
         self._fail()
-        return self.in_force
+        return replace(self.in_force, age_seconds=self.age())
+
+    def age(self) -> float | None:
+        """Seconds since the last write, as anybody who reads the status sees it."""
+        if self.now is None or self.written_at is None:
+            return None
+        return self.now() - self.written_at
 
     def publish(
         self,
@@ -46,6 +55,7 @@ class FakeDeck:
         if version != self.in_force.version:
             raise ConflictError(f"version {version} is no longer in force")
         self.in_force = InForce(version + 1, dict(shares), as_of)
+        self.written_at = self.now() if self.now else None
         self.published.append(dict(shares))
         self.reasons.append(reason)
         self.scores.append(dict(scores))

@@ -50,6 +50,31 @@ def test_what_is_published_is_in_force(deck):
     assert deck.read() == InForce(version, {"a": 0.25, "b": 0.75}, AS_OF, breaker_open=False)
 
 
+def test_the_age_of_shares_is_the_exporters(exporter):
+    """What was just written is young, by the clock of whoever kept it."""
+    with DeckPublisher(exporter, token=TOKEN) as deck:
+        put(deck, {"a": 1.0}, deck.read().version)
+        age = deck.read().age_seconds
+        assert age is not None
+        assert age >= 0.0
+
+
+@pytest.mark.parametrize(
+    ("weights", "age"),
+    [
+        (b'{"version": 3, "age_seconds": 7.5}', 7.5),
+        (b'{"version": 4, "age_seconds": 0.1}', None),
+        (b'{"version": 3, "age_seconds": null}', None),
+        (b"{}", None),
+    ],
+)
+def test_an_age_belongs_to_its_version(weights, age):
+    """The age of shares written between the two requests is not that of those read."""
+    replies = [(200, b'{"version": 3, "weights": {"a": 1.0}}'), (200, b'{"weights": ' + weights + b"}")]
+    with Gate("http://unused", replies=replies) as gate, DeckPublisher(gate.url) as deck:
+        assert deck.read().age_seconds == age
+
+
 def test_of_two_writers_with_one_version_the_second_is_told(deck):
     """A lost race changes nothing."""
     version = put(deck, {"a": 1.0}, deck.read().version)
