@@ -142,7 +142,7 @@ def replay(seen: Observation, limits: Limits, *, first: int = 1, cost_bps: float
         how = decision.guard or decision.action.value
         reasons[how] = reasons.get(how, 0) + 1
         shares[row] = [decision.shares.get(name, 0.0) for name in seen.strategies]
-        present = known.absent_rows <= PAUSE_ROWS
+        present = known.absent_rows < PAUSE_ROWS
         equal[row] = present / max(1, int(present.sum()))
     whole = np.prod(np.maximum(1.0 + earned, 0.0), axis=0)
     winner = int(whole.argmax())

@@ -5,7 +5,7 @@ The same `decide` serves the daemon, a dry run and the backtest.  Knows no clock
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from allocator.history import PAUSE_ROWS, Observation, Outcome
 from allocator.policy import Assessment, assess, share_bounds
+from allocator.simplex import project
 
 __all__ = [
     "Action",
@@ -151,7 +152,7 @@ def decide(seen: Observation, held: InForce, limits: Limits, *, again: bool = Fa
     guard = _guard(seen, held)
     if guard is not None:
         return _skip(seen, held, *guard)
-    member = seen.absent_rows <= PAUSE_ROWS
+    member = seen.absent_rows < PAUSE_ROWS
     names = [name for name, stays in zip(seen.strategies, member, strict=True) if stays]
     if seen.readings < limits.min_readings:
         return _too_few(seen, held, names, limits)
@@ -164,8 +165,11 @@ def decide(seen: Observation, held: InForce, limits: Limits, *, again: bool = Fa
         refresh_seconds=limits.refresh_seconds,
     )
     target = dict(zip(names, found.shares.tolist(), strict=True))
-    target |= {name: 0.0 for name, share in held.shares.items() if name not in target and share > 0.0}
-    shares = next_shares(held.shares, target, limits.max_step)
+    bounds = share_bounds(len(names), limits.min_share, limits.max_share)
+    start = _start(held.shares, names, bounds)
+    shares = next_shares(held.shares, start, target, limits.max_step)
+    gone = {name: 0.0 for name, share in held.shares.items() if name not in target and share > 0.0}
+    target, start, shares = target | gone, start | gone, shares | gone
     wanted, turnover = _turnover(held.shares, target), _turnover(held.shares, shares)
     held_as_they_are = Decision(
         Action.HOLD,
@@ -180,7 +184,7 @@ def decide(seen: Observation, held: InForce, limits: Limits, *, again: bool = Fa
     )
     if held.as_of is not None and not again and seen.as_of == held.as_of:
         return replace(held_as_they_are, reason="this row was decided before; the next is due")
-    if wanted < limits.dead_band and _same_set(held.shares, target):
+    if wanted < limits.dead_band and _in_order(held.shares, start, target):
         reason = f"turnover {wanted:.4f} is inside the dead band of {limits.dead_band:g}"
         return _confirmed(replace(held_as_they_are, reason=reason), held, limits)
     if turnover < _ROUNDING:
@@ -194,19 +198,40 @@ def decide(seen: Observation, held: InForce, limits: Limits, *, again: bool = Fa
     )
 
 
-def next_shares(held: Mapping[str, float], target: Mapping[str, float], max_step: float) -> dict[str, float]:
-    """From the shares held towards the target, no share by more than `max_step`.
+def next_shares(
+    held: Mapping[str, float], start: Mapping[str, float], target: Mapping[str, float], max_step: float
+) -> dict[str, float]:
+    """From where a move starts towards the target, no share further than `max_step` from what is held.
 
     The whole move is scaled, so that a mixture of two share vectors inside the bounds stays inside them and
-    keeps its sum.  Where nothing is held there is nothing to move from, and the target it is.
+    keeps its sum.  A share that getting to the start alone took further moves no further.
+
+    Args:
+        held: Shares in force.
+        start: Shares inside the bounds, sum 1, of the target's strategies; empty where none has a share yet,
+            and the target it is.
+        target: Shares inside the bounds, sum 1.
+        max_step: Ratio.
     """
-    if not held:
+    if not start:
         return dict(target)
-    largest = max(abs(share - held.get(name, 0.0)) for name, share in target.items())
-    if largest <= max_step:
+    part = 1.0
+    for name, share in target.items():
+        way, gone = share - start[name], start[name] - held.get(name, 0.0)
+        if way != 0.0:
+            room = max(max_step, abs(gone)) - (gone if way > 0.0 else -gone)
+            part = min(part, room / abs(way))
+    if part >= 1.0:
         return dict(target)
-    part = max_step / largest
-    return {name: (1.0 - part) * held.get(name, 0.0) + part * share for name, share in target.items()}
+    return {name: (1.0 - part) * start[name] + part * share for name, share in target.items()}
+
+
+def _start(held: Mapping[str, float], names: Sequence[str], bounds: tuple[float, float]) -> dict[str, float]:
+    """The shares held, of these strategies, brought to sum 1 inside the bounds; empty if none has one."""
+    having = np.array([held.get(name, 0.0) for name in names])
+    if not having.any():
+        return {}
+    return dict(zip(names, project(having, *bounds).tolist(), strict=True))
 
 
 def _guard(seen: Observation, held: InForce) -> tuple[str, str] | None:
@@ -223,8 +248,8 @@ def _guard(seen: Observation, held: InForce) -> tuple[str, str] | None:
     newest = seen.newest
     if not newest:
         return Outcome.NONE.label, Outcome.NONE.meaning
-    if (seen.absent_rows > PAUSE_ROWS).all():
-        return Outcome.NONE.label, f"no strategy had PnL within {PAUSE_ROWS} refreshes"
+    if (seen.absent_rows >= PAUSE_ROWS).all():
+        return Outcome.NONE.label, f"no strategy had PnL for {PAUSE_ROWS} refreshes"
     if seen.returns.shape[0] > 0 and Outcome.ONE not in newest:
         # The commonest outcome speaks for all; ties go to the first strategy.
         speaks = max(dict.fromkeys(newest), key=newest.count)
@@ -277,11 +302,11 @@ def _turnover(before: Mapping[str, float], after: Mapping[str, float]) -> float:
     )
 
 
-def _same_set(held: Mapping[str, float], target: Mapping[str, float]) -> bool:
-    """Whether the same strategies have a share, and those held sum to one."""
+def _in_order(held: Mapping[str, float], start: Mapping[str, float], target: Mapping[str, float]) -> bool:
+    """Whether the shares held sum to one inside the bounds, and the same strategies have one as in target."""
     having = {name for name, share in held.items() if share > 0.0}
     wanted = {name for name, share in target.items() if share > 0.0}
-    return having == wanted and abs(sum(held.values()) - 1.0) <= 1e-6
+    return having == wanted and all(abs(start.get(name, 0.0) - held[name]) <= 1e-6 for name in having)
 
 
 def _bare_views(seen: Observation, held: InForce, shares: Mapping[str, float]) -> tuple[StrategyView, ...]:

@@ -38,7 +38,7 @@ SETTLE_SECONDS = 30.0
 """How long after a restart PnL may still show the old count: a scrape and two rule groups."""
 
 PAUSE_ROWS = 6
-"""A strategy or an account that says nothing for more rows than this has left."""
+"""A strategy or an account that says nothing for so many rows has left."""
 
 
 class Outcome(IntEnum):
@@ -344,7 +344,7 @@ def _equity(series: Sequence[Series], jobs: set[str | None], grid: Grid) -> Floa
     row = np.arange(grid.rows)[:, None]
     away = row - np.maximum.accumulate(np.where(live, row, -grid.rows), axis=0)
     total: FloatArray = np.where(live, by_job, 0.0).sum(axis=1)
-    pauses = (away > 0) & (away <= PAUSE_ROWS)
+    pauses = (away > 0) & (away < PAUSE_ROWS)
     total[pauses.any(axis=1) | ~live.any(axis=1)] = np.nan
     return total
 

@@ -100,7 +100,8 @@ def test_a_strategy_that_dies_leaves():
     seen.returns[200:, 2] = np.nan
     dead = from_returns(seen.returns, seen.strategies, END, STEP)
     done = replay(dead, FREE)
-    assert done.allocator.shares[205, 2] > 0.0
+    assert done.allocator.shares[204, 2] > 0.0
+    assert done.allocator.shares[205, 2] == 0.0
     assert done.allocator.shares[-1, 2] == 0.0
     np.testing.assert_allclose(done.equal.shares[-1], [0.5, 0.5, 0.0])
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from allocator.decision import Action, InForce, Limits, decide, next_shares
 from allocator.history import Observation, Outcome
-from allocator.policy import allocate
+from allocator.policy import allocate, share_bounds
 
 LIMITS = Limits()
 FREE = Limits(max_step=1.0, dead_band=0.0)
@@ -74,7 +74,7 @@ def test_a_move_is_scaled_to_the_largest_step():
 def test_a_step_stays_between_where_it_starts_and_where_it_goes(held, target, step):
     """A partial move leaves no bound that both ends keep."""
     before, after = dict(zip(NAMES, held, strict=True)), dict(zip(NAMES, target, strict=True))
-    moved = next_shares(before, after, step)
+    moved = next_shares(before, before, after, step)
     for name in NAMES:
         assert min(before[name], after[name]) - 1e-12 <= moved[name] <= max(before[name], after[name]) + 1e-12
         assert abs(moved[name] - before[name]) <= step + 1e-12
@@ -227,22 +227,64 @@ def test_a_row_before_the_one_in_force_is_a_clock_step():
     assert "600 s older" in decision.reason
 
 
-@pytest.mark.parametrize(("rows", "stays"), [(1, True), (6, True), (7, False)])
-def test_a_strategy_leaves_after_six_missing_refreshes(rows, stays):
-    """Its share goes to zero, and the others have all of it."""
+@pytest.mark.parametrize(("rows", "stays"), [(1, True), (5, True), (6, False), (7, False)])
+@pytest.mark.parametrize("max_step", [0.1, 1.0])
+def test_a_strategy_leaves_after_six_missing_refreshes(rows, stays, max_step):
+    """Its share goes to zero at once whatever MAX_STEP is, and the others have all of it."""
     found = seen(absent_rows=np.array([0, 0, 0, rows]))
-    decision = decide(found, InForce(1, EQUAL), replace(FREE, max_step=1.0))
+    decision = decide(found, InForce(1, EQUAL), replace(FREE, max_step=max_step))
     assert (decision.shares["trend"] > 0.0) is stays
     assert sum(decision.shares.values()) == pytest.approx(1.0, abs=1e-12)
     if not stays:
+        assert decision.shares["trend"] == 0.0
         assert f"no PnL for {rows} refreshes" in decision.views[-1].why
 
 
-def test_a_strategy_nobody_knows_leaves_step_by_step():
-    """What somebody typed for a strategy without PnL goes to zero within MAX_STEP a refresh."""
+def test_a_strategy_nobody_knows_leaves_at_once():
+    """What somebody typed for a strategy without PnL is shared among those that have some."""
     decision = decide(seen(), InForce(1, {**dict.fromkeys(NAMES, 0.2), "ghost": 0.2}), LIMITS)
-    assert decision.shares["ghost"] == pytest.approx(0.1)
+    assert decision.shares["ghost"] == 0.0
     assert decision.views[-1].name == "ghost"
+    assert sum(decision.shares.values()) == pytest.approx(1.0, abs=1e-12)
+
+
+@given(
+    st.lists(st.floats(0.0, 1.0), min_size=5, max_size=5),
+    st.sampled_from([(0.05, 0.55), (0.0, 1.0), (0.2, 0.3), (0.4, 0.9)]),
+    st.sampled_from([0.005, 0.1, 1.0]),
+)
+def test_whatever_is_in_force_what_is_published_sums_to_one_inside_the_bounds(held, bounds, step):
+    """Shares typed by hand, of other bounds or of the gone: after one decision all is in order again."""
+    before = dict(zip((*NAMES, "ghost"), held, strict=True))
+    limits = replace(LIMITS, min_share=bounds[0], max_share=bounds[1], max_step=step)
+    decision = decide(seen(), InForce(1, before), limits)
+    if decision.action is Action.PUBLISH:
+        assert decision.shares.get("ghost", 0.0) == 0.0
+    if decision.action is not Action.SKIP:
+        low, high = share_bounds(4, *bounds)
+        assert sum(decision.shares.values()) == pytest.approx(1.0, abs=1e-5)
+        assert all(low - 2e-6 <= decision.shares[name] <= high + 2e-6 for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("held", "max_share"),
+    [({"event": 0.3}, 0.55), ({"event": 0.9, "trend": 0.1}, 0.55), ({"event": 0.551, "trend": 0.449}, 0.55)],
+)
+def test_shares_out_of_order_are_put_in_order_at_once(held, max_share):
+    """A sum that is not one, or a share above MAX_SHARE, does not last another refresh."""
+    found = seen(names=("event", "trend"))
+    decision = decide(found, InForce(1, held), replace(LIMITS, max_share=max_share))
+    assert decision.action is Action.PUBLISH
+    assert sum(decision.shares.values()) == pytest.approx(1.0, abs=1e-12)
+    assert max(decision.shares.values()) <= max_share
+
+
+def test_a_newborn_moves_no_further_than_the_others():
+    """It stands at MIN_SHARE at least, and MAX_STEP above nothing at most."""
+    held = dict(zip(NAMES[:3], (0.3, 0.3, 0.4), strict=True))
+    moved = decide(seen(), InForce(1, held), LIMITS).shares
+    assert moved["trend"] == pytest.approx(0.10)
+    assert max(abs(moved[name] - held[name]) for name in held) <= 0.10
 
 
 def test_a_share_of_zero_that_nobody_needs_is_forgotten():
