@@ -27,7 +27,11 @@ def _leverage(text: str) -> bool | float:
         return True
     if text.lower() in {"false", "no"}:
         return False
-    return float(text)
+    try:
+        return float(text)
+    except ValueError as error:
+        message = f"{text!r}: want true, false or a number, 2.5 for 2.5x"
+        raise argparse.ArgumentTypeError(message) from error
 
 
 def _regime(text: str) -> str | float:
@@ -55,9 +59,14 @@ def _parser() -> argparse.ArgumentParser:
         help="size one order and show every cap, multiplier and reason",
         description="What would be sized, and why.  Fractions are fractions: 0.012 for 1.2 %.",
         epilog="Exit status: 0 an order, 1 none (skip or reduce), 2 a call that makes no sense.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    add = explain.add_argument
+
+    def add(flag: str, *, help: str, **options: Any) -> None:  # noqa: A002  # argparse's name for it
+        """An option whose help shows its default where it has one worth showing."""
+        if options.get("default") not in (None, []):
+            help += " (default: %(default)s)"  # noqa: A001
+        explain.add_argument(flag, help=help, **options)
+
     add("--strat", required=True, metavar="TYPE", help="strategy type: scalp, momentum, trend, event")
     add("--name", default=None, help="strategy name; the type without it")
     add("--tf", required=True, help="base timeframe, 1m to 1d")
@@ -76,8 +85,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--drawdown", type=float, default=0.0, help="from the peak, a fraction")
     add("--open-risk", type=float, default=0.0, help="sum of open risk, a fraction of equity")
     add("--positions", type=int, default=0, help="open positions")
-    add("--exposure", type=float, default=0.0, help="gross exposure, USD")
-    add("--held", type=_pair, action="append", default=[], metavar="SYMBOL=USD", help="exposure of a symbol")
+    add("--exposure", type=float, help="gross exposure, USD; the sum of what is held without it")
+    add(
+        "--held",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="SYMBOL=USD",
+        help="exposure of a symbol; once for each",
+    )
     add("--regime", type=_regime, default="neutral", help="stress, neutral, trend, or −1 to 1")
     add("--leverage", type=_leverage, default=True, help="true, false or a number")
     add("--breaker", action="append", default=[], metavar="NAME", help="an open breaker")
@@ -95,6 +111,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _explain(given: argparse.Namespace, policy: Policy) -> Order:
     name = given.name or given.strat
+    held: dict[str, float] = {}
+    for symbol, usd in given.held:
+        if symbol in held:
+            message = f"--held {symbol}={usd:g} after {symbol}={held[symbol]:g}: want each symbol once"
+            raise RiskInputError("E_EXPOSURE_MAP", "exposure_by_symbol", message)
+        held[symbol] = usd
+    exposure = sum(abs(usd) for usd in held.values()) if given.exposure is None else given.exposure
     state = RiskState(
         risk_shares={} if given.share is None else {name: given.share},
         drawdown_pct=given.drawdown,
@@ -130,8 +153,8 @@ def _explain(given: argparse.Namespace, policy: Policy) -> Order:
         equity_usd=given.equity,
         open_risk_sum_pct=given.open_risk,
         open_positions=given.positions,
-        exposure_total_usd=given.exposure,
-        exposure_by_symbol=dict(given.held),
+        exposure_total_usd=exposure,
+        exposure_by_symbol=held,
         regime_signal=given.regime,
     )
 

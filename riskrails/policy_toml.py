@@ -11,7 +11,8 @@
     atr_ref = 0.026
     atr_max = 0.25
 
-Give it a version of your own: every order carries it.  A misspelt cell is refused with the nearest name, a
+Give it a version of your own, 2 or above: every order carries it, and changed cells under version 1 are
+refused.  A misspelt cell is refused with the nearest name, a
 number out of range with its cell and limits.
 """
 
@@ -47,6 +48,7 @@ def policy_from_toml(text: str) -> Policy:
 
     Raises:
         PolicyError: Not TOML, or a cell that will not do; `field` is the cell, as in `strategies.scalp.k`.
+            `version`: Cells differ from version 1 and the file has no version of its own.
     """
     try:
         given = tomllib.loads(text)
@@ -61,7 +63,32 @@ def policy_from_toml(text: str) -> Policy:
         values["timeframes"] = _rows("timeframes", given["timeframes"], default.timeframes, TimeframeRow)
     if "strategies" in given:
         values["strategies"] = _rows("strategies", given["strategies"], default.strategies, StrategyRow)
-    return Policy(**values)
+    policy = Policy(**values)
+    changed = _changed_cell(policy, default)
+    if changed is not None and policy.version == default.version:
+        message = (
+            f"version={policy.version}: {changed} is not version {default.version}'s, so want a version of "
+            "your own, 2 or above"
+        )
+        raise PolicyError("version", message)
+    return policy
+
+
+def _changed_cell(policy: Policy, default: Policy) -> str | None:
+    """The first cell, or row, in which the two differ."""
+    for field in fields(Policy):
+        ours, theirs = getattr(policy, field.name), getattr(default, field.name)
+        if field.name == "version" or ours == theirs:
+            continue
+        if not isinstance(ours, Mapping):
+            return field.name
+        for name, row in ours.items():
+            if name not in theirs:
+                return f"{field.name}.{name}"
+            for column, cell in row._asdict().items():
+                if cell != getattr(theirs[name], column):
+                    return f"{field.name}.{name}.{column}"
+    return None
 
 
 def _known(cell: str, name: str, known: Collection[str]) -> None:
@@ -101,7 +128,10 @@ def _rows(
 
 
 def policy_to_toml(policy: Policy) -> str:
-    """The whole policy as TOML, to start a file from; `policy_from_toml` reads it back equal."""
+    """The whole policy as TOML, to start a file from.
+
+    `policy_from_toml` reads it back equal, unless its cells differ from version 1 and its version does not.
+    """
     lines = []
     for field in fields(policy):
         value = getattr(policy, field.name)

@@ -74,6 +74,7 @@ def test_a_refused_order_says_why_and_exits_with_one(capsys: pytest.CaptureFixtu
         (["--leverage", "-2"], "leverage_allowed=-2.0"),
         (["--positions", "-1"], "open_positions=-1"),
         (["--step", "abc"], "qty_step='abc'"),
+        (["--held", "A=1", "--held", "B=1", "--held", "A=2"], "--held A=2 after A=1: want each symbol once"),
         (["--policy", "/nowhere/policy.toml"], "/nowhere/policy.toml"),
     ],
 )
@@ -87,6 +88,34 @@ def test_a_call_that_makes_no_sense_exits_with_two(
     assert captured.err.startswith("riskrails: ")
     assert says in captured.err
     assert len(captured.err.splitlines()) == 1
+
+
+def test_what_is_held_is_the_exposure_without_another(capsys: pytest.CaptureFixture[str]) -> None:
+    """Longs and shorts count alike, and no mismatch is warned of; --exposure, where given, is compared."""
+    held = ["--held", "ETH-USD=-5000", "--held", "SOL-USD=2000", "--json"]
+    assert main([*WORKED, *held]) == 0
+    order = json.loads(capsys.readouterr().out)
+    assert order["caps"]["exposure_total"] == 193_000.0
+    assert "EXPOSURE_MISMATCH" not in order["warnings"]
+    assert main([*WORKED, *held, "--exposure", "0"]) == 0
+    assert "EXPOSURE_MISMATCH" in json.loads(capsys.readouterr().out)["warnings"]
+
+
+def test_help_shows_defaults_only_where_there_are_some(capsys: pytest.CaptureFixture[str]) -> None:
+    """No required option claims a default of None."""
+    with pytest.raises(SystemExit):
+        main(["explain", "--help"])
+    text = capsys.readouterr().out
+    assert "(default: None)" not in text
+    assert "(default: [])" not in text
+    assert "basis points of mid (default: 1.0)" in " ".join(text.split())
+
+
+def test_a_leverage_that_is_none_says_what_was_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence a user can mend the call by, not the name of a function."""
+    with pytest.raises(SystemExit):
+        main([*WORKED, "--leverage", "abc"])
+    assert "argument --leverage: 'abc': want true, false or a number, 2.5 for 2.5x" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def test_an_empty_file_is_version_one() -> None:
     """Nothing said, nothing changed."""
     assert policy_from_toml("") == Policy()
     assert policy_from_toml("version = 1") == Policy()
+    assert policy_from_toml("r_max = 0.01\n[strategies.scalp]\nk = 1.2") == Policy()
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,14 @@ def test_an_empty_file_is_version_one() -> None:
     [
         ("r_max = ", "policy", "not TOML"),
         ("version = 0\nr_max = 0.008", "version", "want a whole number of at least 1"),
+        ("r_max = 0.008", "version", "version=1: r_max is not version 1's, so want a version of your own"),
+        ("version = 1\nkelly_enabled = true", "version", "kelly_enabled is not version 1's"),
+        ("[strategies.scalp]\nk = 1.3", "version", "strategies.scalp.k is not version 1's"),
+        (
+            "[timeframes.6h]\nminutes = 360\natr_ref = 0.026\natr_max = 0.25",
+            "version",
+            "timeframes.6h is not version 1's",
+        ),
         ("version = 2.5", "version", "version=2.5"),
         ("version = 2\nr_mx = 0.01", "r_mx", "did you mean r_max?"),
         ("version = 2\nzzz = 0.01", "zzz", "want one of version"),
