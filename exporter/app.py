@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from exporter.auth import Auth, read_tokens
+from exporter.catalogue import PUSHED_KINDS
 from exporter.errors import CallerError, ExporterError, NotFound, TooLarge, WrongMethod
 from exporter.http import Call, Reply, error_reply, plain_error
 from exporter.index import Index
@@ -63,7 +64,8 @@ def create_app(
         revision: Commit this was built from, if known.
     """
     telemetry = Telemetry(version, revision)
-    state = State(Index(telemetry.kinds()))
+    # With the types of what engines push, or anybody could block every engine's pushes, trips included.
+    state = State(Index({**PUSHED_KINDS, **telemetry.kinds()}))
     writer = Writer(state, store, telemetry, now=now, clock=clock)
     token = settings.token.get_secret_value() if settings.token else None
     auth = Auth(read_tokens(token, settings.token_file, settings.tokens_file), read_auth=settings.read_auth)

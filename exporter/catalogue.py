@@ -12,6 +12,7 @@ __all__ = [
     "CATALOGUE",
     "ENGINE_JOB",
     "FIELD_METRICS",
+    "PUSHED_KINDS",
     "RESERVED_NAMES",
     "STRATEGY_METRICS",
     "Entry",
@@ -299,10 +300,21 @@ STRATEGY_METRICS: dict[str, tuple[str, float]] = {
 }
 """Fields that map a strategy to a number."""
 
+PUSHED_KINDS: dict[str, str] = {
+    entry.name: entry.kind for entry in CATALOGUE.values() if entry.owner == "pushed"
+}
+"""Type of each metric that an engine's JSON push fills: nobody may push such a name with another type."""
+
 RESERVED_NAMES = frozenset(
     {"up", "ALERTS", "ALERTS_FOR_STATE", "push_time_seconds", "push_failure_time_seconds"}
 ) | {name for name, entry in CATALOGUE.items() if entry.owner in ("deck", "exporter")}
 """Names nobody may push: Prometheus writes the first itself, this service the rest."""
+
+
+_COUNTER_BASES = {
+    name.removesuffix("_total") for name, entry in CATALOGUE.items() if entry.kind == "counter"
+} | {"process_cpu_seconds"}
+"""What OpenMetrics calls the counters: a family of that name would take theirs its type."""
 
 
 def is_reserved(name: str) -> str | None:
@@ -313,6 +325,8 @@ def is_reserved(name: str) -> str | None:
         return "belongs to Prometheus itself"
     if ":" in name:
         return "has a colon, which is for recording rules"
+    if name in _COUNTER_BASES:
+        return f"collides with {name}_total, which this service or its engines, allocator or rails produce"
     for suffix in ("_total", "_sum", "_count", "_bucket"):
         base = name.removesuffix(suffix)
         if base != name and base in RESERVED_NAMES and suffix != "_total":

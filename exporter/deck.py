@@ -5,13 +5,13 @@ Pure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from exporter.catalogue import CATALOGUE, ENGINE_JOB, FIELD_METRICS, STRATEGY_METRICS
 from exporter.families import Family, Metric, Parsed, escape_value
-from exporter.golang import go_float
 from exporter.messages import MetricsIn, epoch_seconds
 from exporter.records import PNL_BUCKETS, RESULTS, SIDES, SOURCES, BreakerDoc, EngineDoc, Totals, WeightsDoc
 
@@ -113,7 +113,9 @@ def computed_families(
         below = 0
         for bound, inside in zip((*PNL_BUCKETS, float("inf")), total.buckets, strict=True):
             below += inside
-            sample("trading_trade_pnl_usd", {**at, "le": go_float(bound)}, below, "_bucket")
+            # With its point, as OpenMetrics wants it: both formats are the same series.
+            le = "+Inf" if math.isinf(bound) else repr(bound)
+            sample("trading_trade_pnl_usd", {**at, "le": le}, below, "_bucket")
         sample("trading_trade_pnl_usd", at, total.pnl_sum_usd, "_sum")
         sample("trading_trade_pnl_usd", at, below, "_count")
     for strategy, share in sorted(weights.weights.items()):

@@ -336,7 +336,11 @@ class Sender:
                     raise
                 self._count(refused=1)
                 self._herald.tell("the deck refused a gauge", logging.ERROR, fault=fault)
-                good = without(good, fault.field)
+                left = without(good, fault.field)
+                if not left and len(good) > 1 and "breaker" in good:
+                    # Nobody knows which gauge is at fault, but a trip must not be lost over one.
+                    left = {"breaker": good["breaker"]}
+                good = left
             else:
                 break
         if bad:

@@ -56,6 +56,18 @@ def render_text(state: State, own: Iterable[OwnFamily]) -> list[bytes]:
 _WHOLE_BOUND = re.compile(rb'(?<=[{,])((?:le|quantile)="-?[0-9]+)("[,}])')
 
 
+_NEGATIVE_BOUND = re.compile(rb'[{,]le="-')
+
+
+def _without_sums(name: str, lines: bytes) -> bytes:
+    """A histogram's buckets alone: with negative observations its sum may fall, and OpenMetrics forbids it.
+
+    It forbids a count without a sum too; the +Inf bucket is the count.
+    """
+    gone = (f"{name}_sum{{".encode(), f"{name}_count{{".encode())
+    return b"".join(line for line in lines.splitlines(keepends=True) if not line.startswith(gone))
+
+
 def render_openmetrics(state: State, own: Iterable[OwnFamily]) -> list[bytes]:
     """The page in OpenMetrics 1.0."""
     families = list(_merged(state, own))
@@ -73,7 +85,10 @@ def render_openmetrics(state: State, own: Iterable[OwnFamily]) -> list[bytes]:
             lines += f"# HELP {shown} " + escape_value(help_text) + "\n"
         parts.append(lines.encode())
         if kind in ("histogram", "summary", "gaugehistogram"):
-            parts.append(_WHOLE_BOUND.sub(rb"\1.0\2", b"".join(bodies)))
+            lines_of_all = _WHOLE_BOUND.sub(rb"\1.0\2", b"".join(bodies))
+            if kind == "histogram" and _NEGATIVE_BOUND.search(lines_of_all):
+                lines_of_all = _without_sums(name, lines_of_all)
+            parts.append(lines_of_all)
         else:
             parts.extend(bodies)
     parts.append(b"# EOF\n")

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import structlog
 
 from exporter.documents import read_document
-from exporter.errors import CallerError, CommitFailed, StoreError
+from exporter.errors import CallerError, CommitFailed, Inconsistent, StoreError
 from exporter.families import Chunk, FamilyShape, compile_family, fill
 from exporter.grouping import GroupKey, group_key
 from exporter.operations import Operation
@@ -268,19 +268,37 @@ def key_of_id(text: str) -> GroupKey:
     return group_key(dict(read_document("group", text, text, list[tuple[str, str]])))
 
 
+def _admit(state: State, group: Group) -> Group:
+    """The group with what the index takes: an older version may have let in what now is refused."""
+    none: Mapping[str, FamilyShape] = {}
+    taken: dict[str, Chunk] = {}
+    for name, chunk in group.chunks.items():
+        try:
+            state.index.replace(group.key.id, none, {name: chunk.shape})
+        except Inconsistent as refused:
+            log.warning("a stored family is left out", group=group.key.id, family=name, why=str(refused))
+        else:
+            taken[name] = chunk
+    if len(taken) == len(group.chunks):
+        return group
+    return Group(
+        group.key,
+        taken,
+        push_time=group.push_time,
+        failure_time=group.failure_time,
+        ttl_seconds=group.ttl_seconds,
+    )
+
+
 def restore(state: State, snapshot: Snapshot) -> None:
     """Let the state become what the store holds; of changes, only what changed."""
     mark = state.index.mark()
-    old: Mapping[str, FamilyShape]
     for gid in snapshot.groups:
         known = state.groups.get(gid)
         if known is not None:
             state.index.replace(gid, known.shapes, {})
     for gid, row in snapshot.groups.items():
-        group = None if row is None else group_of_row(row)
-        old = {}
-        if group is not None:
-            state.index.replace(gid, old, group.shapes)
+        group = None if row is None else _admit(state, group_of_row(row))
         state.put_group(gid, group)
     for name, doc in snapshot.engines.items():
         if doc is None:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from exporter.catalogue import is_reserved
+from exporter.catalogue import ENGINE_JOB, PUSHED_KINDS, is_reserved
 from exporter.encoding import decode_body
 from exporter.errors import CallerError, ExporterError, Inconsistent, Invalid, TooLarge, WrongMethod
-from exporter.families import FamilyShape, Parsed, check_family, compile_family
+from exporter.families import Family, FamilyShape, Parsed, check_family, compile_family
 from exporter.grouping import GroupKey, group_key, parse_labels
 from exporter.groups import DeleteGroup, PushGroup
 from exporter.http import Call, Reply, plain_error
@@ -166,11 +166,32 @@ def _shapes(parsed: Parsed, key: GroupKey, limit: int, utf8_names: bool) -> dict
         if why is not None:
             raise Inconsistent(f'the name "{family.name}" {why}')
         check_family(family, utf8_names=utf8_names)
+        check_not_the_decks(family, key)
         shapes[family.name] = shape = compile_family(family, key.labels)
         series += len(shape.prefixes)
         if series > limit:
             raise TooLarge(f"more than {limit} series in one push: DECK_MAX_SERIES_PER_PUSH is {limit}")
     return shapes
+
+
+def check_not_the_decks(family: Family, key: GroupKey) -> None:
+    """Refuse what would stand where an engine's own JSON push puts its values, and block that push.
+
+    Raises:
+        Inconsistent: A metric of the family would be a series of an engine's group.
+    """
+    if family.name not in PUSHED_KINDS:
+        return
+    grouping = dict(key.labels)
+    if grouping["job"] != ENGINE_JOB:
+        return
+    for metric in family.metrics:
+        engine = {**dict(metric.labels), **grouping}.get("instance")
+        if engine:
+            raise Inconsistent(
+                f'the deck itself fills "{family.name}" of job="{ENGINE_JOB}", instance="{engine}" from '
+                "POST /metrics/push: push it there, or under another job"
+            )
 
 
 def _ttl(header: bytes | None) -> float | None:

@@ -316,6 +316,30 @@ def test_a_refusal_that_names_no_field_drops_that_push_and_not_the_next(
     assert deck.pushes == [{"equity_usd": 1.0}, {"equity_usd": 2.0}]
 
 
+@pytest.mark.parametrize("status", [400, 409, 413, 422])
+@pytest.mark.parametrize("field", [None, "X-Group-TTL"])
+def test_a_refusal_that_names_no_field_of_ours_does_not_lose_a_trip(
+    make: Senders, deck: StandInDeck, status: int, field: str | None
+) -> None:
+    """The breakers go again alone, whatever the deck held against the gauges beside them."""
+    deck.script.append(Scripted(status, {"error": "inconsistent", "detail": "no", "field": field}))
+    sender = make()
+    sender.offer_metrics(None, {"equity_usd": 1.0, "breaker": {"manual": True}})
+    assert sender.flush(SOON)
+    assert deck.pushes[1:] == [{"breaker": {"manual": True}}]
+
+
+def test_breakers_that_are_refused_alone_are_not_sent_for_ever(make: Senders, deck: StandInDeck) -> None:
+    """Two refusals in a row end it; the next push goes."""
+    deck.script += [Scripted(400, {"error": "bad", "detail": "no"})] * 2
+    sender = make()
+    sender.offer_metrics(None, {"equity_usd": 1.0, "breaker": {"manual": True}})
+    assert sender.flush(SOON)
+    sender.offer_metrics(None, {"equity_usd": 2.0})
+    assert sender.flush(SOON)
+    assert deck.pushes[1:] == [{"breaker": {"manual": True}}, {"equity_usd": 2.0}]
+
+
 class FullDisk(Spool):
     """A spool whose disk refuses records while `full`."""
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from exporter.errors import StoreRefused
 from exporter.records import Totals
@@ -199,3 +200,20 @@ def test_a_store_with_a_total_that_is_null_is_refused_and_not_a_traceback(make_d
     with pytest.raises(StoreRefused, match="totals document"):
         store.load()
     assert any("totals document" in line for line in store.check())
+
+
+def test_a_losing_trade_leaves_the_openmetrics_page_valid(deck: Deck) -> None:
+    """Bounds are floats in both formats; a sum that may fall, and its count, stand in the text page only."""
+    deck.send("POST", "/trades", [TRADE, {**TRADE, "trade_id": "t2", "pnl_usd": -70.0}])
+    page = deck.send("GET", "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    families = {family.name: family for family in text_string_to_metric_families(page.text)}
+    buckets = families["trading_trade_pnl_usd"].samples
+    assert {sample.name for sample in buckets} == {"trading_trade_pnl_usd_bucket"}
+    shown = deck.metrics()
+    assert {sample.labels["le"]: sample.value for sample in buckets} == {
+        name.split('le="')[1].split('"')[0]: value
+        for name, value in shown.items()
+        if "pnl_usd_bucket" in name
+    }
+    assert (buckets[2].labels["le"], buckets[-1].labels["le"], buckets[-1].value) == ("-100.0", "+Inf", 2.0)
+    assert shown[f'trading_trade_pnl_usd_sum{{{AT},strategy="scalp"}}'] == -67.0

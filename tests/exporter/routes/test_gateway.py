@@ -86,6 +86,28 @@ SPOILERS: dict[str, tuple[str, bytes, dict[str, str], str]] = {
         "trading_trades_total",
     ),
     "ours by prefix": (JOB, b"exporter_anything 5\n", {}, "exporter_anything"),
+    "base of our counter": (JOB, b"trading_trades 5\n", {}, "trading_trades_total"),
+    "base of the rails' counter": (JOB, b"riskrails_decisions 5\n", {}, "riskrails_decisions_total"),
+    "base of a process counter": (JOB, b"process_cpu_seconds 5\n", {}, "process_cpu_seconds_total"),
+    "an engine's name, other type": (
+        JOB,
+        b"# TYPE trading_equity_usd counter\ntrading_equity_usd 1\n",
+        {},
+        "used with type gauge",
+    ),
+    "a line of an engine's summary": (JOB, b"trading_tick_latency_seconds_sum 1\n", {}, "collides"),
+    "an engine's series": (
+        "/metrics/job/trading_engine/instance/default",
+        b"# TYPE trading_equity_usd gauge\ntrading_equity_usd 1\n",
+        {},
+        "POST /metrics/push",
+    ),
+    "an engine's series by body label": (
+        "/metrics/job/trading_engine",
+        b'# TYPE trading_strategy_pnl_usd gauge\ntrading_strategy_pnl_usd{instance="e",strategy="s"} 1\n',
+        {},
+        'instance="e"',
+    ),
     "line of ours": (JOB, b"trading_trade_pnl_usd_sum 5\n", {}, "trading_trade_pnl_usd"),
     "unknown type": (JOB, message(1, "m").replace(b"\x18\x01", b"\x18\x09"), PROTO, "unknown type"),
     "not of its type": (JOB, message(1, "m").replace(b"\x18\x01", b"\x18\x04"), PROTO, "not a histogram"),
@@ -133,6 +155,52 @@ def test_odd_but_valid_pushes_leave_both_pages_valid(
     """What is taken can be shown in either format, before and after a restart."""
     assert deck.send("PUT", JOB, body, headers).status == 200
     check_pages(deck)
+
+
+PUSH = {
+    "started_at": START,
+    "equity_usd": 1,
+    "pnl_24h": 1,
+    "drawdown_pct": 1,
+    "tick_p50_ms": 1,
+    "tick_p95_ms": 1,
+    "error_rate_pct": 1,
+    "breaker": {"manual": True},
+    "pnl_by_strategy": {"s": 1},
+    "exposure_by_strategy": {"s": 1},
+    "drawdown_pct_by_strategy": {"s": 1},
+    "info": {"version": "1"},
+}
+
+
+@pytest.mark.parametrize("kind", ["gauge", "summary", "untyped"])
+def test_no_gateway_push_blocks_an_engines_trip(deck: Deck, kind: str) -> None:
+    """Whatever anybody pushes under the names an engine fills, the engine's own push is taken."""
+    own = "/metrics/job/trading_engine/instance/default"
+    paths = (
+        "/metrics/job/evil",
+        "/metrics/job/trading_engine",
+        own,
+        f"{own}/strategy/s",
+        f"{own}/x@base64/=",
+    )
+    for path in paths:
+        for name in ("trading_equity_usd", "trading_tick_latency_seconds", "trading_strategy_pnl_usd"):
+            for suffix in ("", "_sum"):
+                for labels in ("", '{instance="default"}', '{instance="default",strategy="s"}'):
+                    body = f"# TYPE {name}{suffix} {kind}\n{name}{suffix}{labels} 1\n"
+                    deck.send("POST", path, body.encode())
+    assert deck.send("POST", "/metrics/push", PUSH).json == {"accepted": 12}
+    assert deck.send("GET", "/status").json["breakers"]["manual"]["open"]
+    check_pages(deck)
+
+
+def test_other_clients_may_push_an_engines_names_under_their_own_job(deck: Deck) -> None:
+    """The names and types of the catalogue are for all; only the engine's own series are the deck's."""
+    body = b"# TYPE trading_equity_usd gauge\ntrading_equity_usd 1\n"
+    assert deck.send("PUT", "/metrics/job/other/instance/default", body).status == 200
+    assert deck.send("POST", "/metrics/push", PUSH).status == 200
+    assert deck.metrics()['trading_equity_usd{instance="default",job="other"}'] == 1
 
 
 def native_histogram() -> bytes:
