@@ -5,6 +5,7 @@
     ├── HistoryError    (ValueError) the policy was called with what is no history: the caller's fault
     ├── QueryError      Prometheus is unreachable or refuses: this decision is skipped, shares stay
     ├── NoDataError     it answers with nothing usable: shares stay, the outcome is named
+    ├── DeckReadError   the exporter does not say what is in force: this decision is skipped, shares stay
     └── PublishError    the exporter is unreachable or refuses: tried again within the period
         └── ConflictError   someone else wrote first: read again, decide again
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 __all__ = [
     "AllocatorError",
     "ConflictError",
+    "DeckReadError",
     "HistoryError",
     "NoDataError",
     "PublishError",
@@ -60,6 +62,18 @@ class NoDataError(AllocatorError):
     def __init__(self, message: str, *, outcome: str) -> None:
         super().__init__(message)
         self.outcome = outcome
+
+
+class DeckReadError(AllocatorError):
+    """The exporter does not say what is in force; skip this decision.
+
+    Attributes:
+        retryable: Whether the same request may succeed a moment later.
+    """
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class PublishError(AllocatorError):

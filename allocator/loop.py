@@ -15,7 +15,7 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from allocator.decision import Action, Decision, InForce, Limits, decide
-from allocator.errors import ConflictError, NoDataError, PublishError, QueryError
+from allocator.errors import ConflictError, DeckReadError, NoDataError, PublishError, QueryError
 from allocator.explain import LONGEST_REASON, one_line, shares_line
 from allocator.history import Answers, Grid, Observation, Outcome, Sample, Series, grid_for, observe
 from allocator.policy import LOOKBACK_ROWS
@@ -179,7 +179,7 @@ class Allocator:
                 self._telemetry.failed()
                 self._log.warning("shares kept", guard=error.outcome, reason=str(error), result="skipped")
                 return _Ran(Result.SKIPPED)
-            except (QueryError, PublishError) as error:
+            except (QueryError, DeckReadError, PublishError) as error:
                 delay = self._delay(tried)
                 spent = self._now() - began + delay
                 over = (attempts is not None and tried >= attempts) or (
@@ -192,11 +192,11 @@ class Allocator:
                 if self._sleep(delay):
                     return self._gave_up(error, tried)
 
-    def _gave_up(self, error: QueryError | PublishError, tried: int) -> _Ran:
+    def _gave_up(self, error: QueryError | DeckReadError | PublishError, tried: int) -> _Ran:
         """A read that failed is a guard; shares that could not be published are an error."""
         self._telemetry.failed()
         self.unreachable = True
-        result = Result.SKIPPED if isinstance(error, QueryError) else Result.ERROR
+        result = Result.ERROR if isinstance(error, PublishError) else Result.SKIPPED
         guard = "query" if isinstance(error, QueryError) else "deck"
         self._log.error("shares kept", guard=guard, reason=str(error), attempts=tried, result=result.value)
         return _Ran(result)
@@ -273,7 +273,10 @@ class Allocator:
 
     def _read(self) -> InForce:
         with self._telemetry.query(DECK_READ):
-            return self._deck.read()
+            try:
+                return self._deck.read()
+            except PublishError as error:
+                raise DeckReadError(str(error), retryable=error.retryable) from error
 
     def _observe(self) -> Observation:
         """Everything Prometheus has to say, as one observation.

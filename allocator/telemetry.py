@@ -106,12 +106,15 @@ class Telemetry:
             raise
 
     def decided(self, decision: Decision) -> None:
-        """Show what the policy thought; strategies it was not asked about lose their series."""
+        """Show what the policy thought; strategies it was not asked about lose their series.
+
+        A guard that keeps the shares leaves all but `allocator_weights_frozen` as it was.
+        """
         self._frozen.set(decision.frozen)
+        if decision.frozen:  # nothing was found out, so what is shown still stands
+            return
         self._relaxed.set(decision.relaxed)
         self._all_negative.set(decision.all_negative)
-        if decision.frozen:
-            return
         scored = {view.name: view for view in decision.views if view.score_ema == view.score_ema}
         for name in self._shown - scored.keys():
             for gauge in self._by_strategy.values():

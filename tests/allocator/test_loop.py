@@ -225,9 +225,21 @@ def test_retries_end_before_the_period_does():
 def test_shares_that_cannot_be_published_are_an_error():
     """Retried, counted, then given up; nothing is queued."""
     rig = Rig()
-    rig.deck.failures = [PublishError("no answer")] * 10_000
+    rig.deck.refusals = [PublishError("answers 503")] * 10_000
     assert rig.allocator.run_once() is Result.ERROR
     assert rig.value("allocator_runs_total", result="error") == 1
+    assert rig.value("allocator_query_errors_total", query="deck_publish") > 5
+    assert rig.last["guard"] == "deck"
+
+
+def test_shares_that_cannot_be_read_are_a_guard():
+    """Without what is in force nothing is decided: skipped and frozen, like any failed read."""
+    rig = Rig()
+    rig.deck.failures = [PublishError("no answer")] * 10_000
+    assert rig.allocator.run_once() is Result.SKIPPED
+    assert rig.allocator.unreachable
+    assert rig.value("allocator_runs_total", result="skipped") == 1
+    assert rig.value("allocator_weights_frozen") == 1
     assert rig.value("allocator_query_errors_total", query="deck_read") > 5
     assert rig.last["guard"] == "deck"
 
@@ -244,8 +256,10 @@ def test_a_retry_reads_everything_again():
 def test_a_token_that_is_refused_is_not_tried_again():
     """401 will be 401 in a second."""
     rig = Rig()
-    rig.deck.failures = [PublishError("answers 401", retryable=False)]
+    rig.deck.refusals = [PublishError("answers 401", retryable=False)]
     assert rig.allocator.run_once() is Result.ERROR
+    rig.deck.failures = [PublishError("answers 401", retryable=False)]
+    assert rig.allocator.run_once() is Result.SKIPPED
     assert rig.clock.slept == []
 
 
@@ -395,6 +409,18 @@ def test_relaxed_bounds_are_told_once():
     told = [entry for entry in rig.capture.entries if "bounds leave no choice" in entry["event"]]
     assert len(told) == 1
     assert rig.value("allocator_bounds_relaxed") == 1
+
+
+def test_a_guard_leaves_what_is_known_on_the_page():
+    """Frozen shares are still those of relaxed bounds and losing strategies."""
+    rig = Rig(min_share=0.4, max_share=0.9)
+    rig.history(2000, drift=(-1.0, -1.0, -1.0))
+    rig.allocator.run_once()
+    rig.metrics.instants["equity_breaker"] = [Sample({}, 1.0)]
+    rig.allocator.run_once()
+    assert rig.value("allocator_weights_frozen") == 1
+    assert rig.value("allocator_bounds_relaxed") == 1
+    assert rig.value("allocator_all_negative") == 1
 
 
 def test_a_run_longer_than_its_period_is_told():

@@ -15,12 +15,14 @@ class FakeDeck:
 
     Attributes:
         failures: Errors raised by the next calls, first come first served.
+        refusals: Errors raised by the next writes alone.
         now: Its clock; without one it does not say how old the shares are.
         rivals: Shares that somebody else publishes between our next reads and our writes.
     """
 
     in_force: InForce = field(default_factory=lambda: InForce(0, {}))
     failures: list[PublishError] = field(default_factory=list)
+    refusals: list[PublishError] = field(default_factory=list)
     rivals: list[dict[str, float]] = field(default_factory=list)
     published: list[dict[str, float]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -50,6 +52,8 @@ class FakeDeck:
         version: int,
     ) -> int:
         self._fail()
+        if self.refusals:
+            raise self.refusals.pop(0)
         if self.rivals:
             self.in_force = InForce(self.in_force.version + 1, self.rivals.pop(0))
         if version != self.in_force.version:
