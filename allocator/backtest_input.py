@@ -20,6 +20,7 @@ from allocator.queries import Queries, Query
 __all__ = ["from_csv", "from_prometheus", "moment"]
 
 _POINTS = 10_000  # of the 11,000 that Prometheus gives at most
+_LONGEST = 1_000_000  # rows of a file's grid; nobody walks more, and one wrong time can make any number
 _EQUITY = "equity_usd"
 _RETURN = "return:"
 _SHARE = "share:"
@@ -103,17 +104,19 @@ def from_csv(path: Path, step: float | None) -> Observation:
 
     Columns are cumulative PnL in dollars beside a column `equity_usd`, with the share each had in
     `share:NAME` where it was not 1/n; or, all of them named `return:NAME`, returns on the capital given.
-    An empty cell is no reading.
+    An empty cell is no reading.  Where `step` is longer than the lines are apart, the returns of one row's
+    lines are compounded, and of cumulative PnL, equity and shares the last line counts.
 
     Args:
         path: The file.
         step: Seconds between rows; the usual distance of the file's times by default.
 
     Raises:
-        SettingsError: It cannot be read, or a cell, a column or the order of times is wrong.
+        SettingsError: It cannot be read, a cell, a column or the order of times is wrong, or the times are
+            on no common step.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
             lines = list(csv.reader(stream))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SettingsError(f"{path}: {error}: want a CSV file") from error
@@ -131,6 +134,7 @@ def from_csv(path: Path, step: float | None) -> Observation:
             f"{path} line {row}: time is not later than the line before: want ascending times"
         )
     usual = step or float(np.median(gaps))
+    rows = _rows(path, times, usual, given=step is not None)
     columns = {name: cells[:, index] for index, name in enumerate(head) if index}
     returns = {
         name.removeprefix(_RETURN): values for name, values in columns.items() if name.startswith(_RETURN)
@@ -139,10 +143,10 @@ def from_csv(path: Path, step: float | None) -> Observation:
         if len(returns) != len(columns):
             other = next(name for name in columns if not name.startswith(_RETURN))
             raise SettingsError(f"{path}: {other} stands beside return: columns: want all of them so named")
-        return _returns_observation(times, returns, usual)
+        return _returns_observation(times, rows, returns, usual)
     if _EQUITY not in columns:
         raise SettingsError(f"{path}: no column {_EQUITY}: want it beside PnL, or columns named return:NAME")
-    return _pnl_observation(times, columns, usual)
+    return _pnl_observation(times, rows, columns, usual)
 
 
 def _cells(path: Path, number: int, line: Sequence[str], head: Sequence[str]) -> list[float]:
@@ -160,29 +164,64 @@ def _cells(path: Path, number: int, line: Sequence[str], head: Sequence[str]) ->
     return out
 
 
-def _rows(times: np.ndarray, step: float) -> tuple[np.ndarray, float]:
-    """Each time's row on a grid that ends with the last, and that end."""
-    end = float(times[-1])
-    rows = np.rint((times - times[0]) / step).astype(np.int64)
-    return rows, end
+def _rows(path: Path, times: np.ndarray, step: float, *, given: bool) -> np.ndarray:
+    """Each line's row on a grid that ends with the last time; several lines may share one; shape (lines,).
+
+    A row is the time since the row before.  Half the usual distance of lines, at most half a row, is left for
+    times that are not quite on the grid.
+    """
+    gaps = np.diff(times)
+    slack = 0.5 * min(step, float(np.median(gaps)))
+    length = (times[-1] - times[0]) / step + 1.0
+    if length > _LONGEST:
+        worst = int(gaps.argmax())
+        raise SettingsError(
+            f"{path} line {worst + 3}: {gaps[worst]:g} s after the line before; with a step of {step:g} s "
+            f"the file has {length:.0f} rows: want at most {_LONGEST}"
+        )
+    back = np.floor((times[-1] - times + slack) / step).astype(np.int64)
+    rows: np.ndarray = back[0] - back
+    same = np.diff(rows) == 0
+    if same.any() and not given:
+        row = int(same.argmax())
+        raise SettingsError(
+            f"{path} line {row + 3}: {gaps[row]:g} s after the line before, where {step:g} s are usual: "
+            "want even times, or say --step"
+        )
+    return rows
 
 
-def _returns_observation(times: np.ndarray, returns: dict[str, np.ndarray], step: float) -> Observation:
-    rows, end = _rows(times, step)
-    table = np.full((int(rows[-1]) + 1, len(returns)), np.nan)
+def _compounded(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Returns of the lines of each row, one after the other; NaN where none has one; shape (rows,)."""
+    present = np.isfinite(values)
+    growth = np.ones(int(rows[-1]) + 1)
+    np.multiply.at(growth, rows[present], 1.0 + values[present])
+    out = np.full(growth.shape, np.nan)
+    out[rows[present]] = growth[rows[present]] - 1.0
+    alone = present & (np.bincount(rows, present)[rows] == 1)
+    out[rows[alone]] = values[alone]  # to the bit, as it stands in the file
+    return out
+
+
+def _returns_observation(
+    times: np.ndarray, rows: np.ndarray, returns: dict[str, np.ndarray], step: float
+) -> Observation:
     names = tuple(sorted(returns))
-    table[rows] = np.column_stack([returns[name] for name in names])
-    return from_returns(table, names, end, step)
+    table = np.column_stack([_compounded(rows, returns[name]) for name in names])
+    return from_returns(table, names, float(times[-1]), step)
 
 
-def _pnl_observation(times: np.ndarray, columns: dict[str, np.ndarray], step: float) -> Observation:
-    rows, end = _rows(times, step)
-    grid = Grid(end, step, int(rows[-1]) + 1)
-    on_grid = grid.start + rows * step
+def _pnl_observation(
+    times: np.ndarray, rows: np.ndarray, columns: dict[str, np.ndarray], step: float
+) -> Observation:
+    grid = Grid(float(times[-1]), step, int(rows[-1]) + 1)
 
     def one(values: np.ndarray, **labels: str) -> Series:
-        kept = np.isfinite(values)
-        return Series(labels, on_grid[kept], values[kept])
+        present = np.isfinite(values)
+        level = np.full(grid.rows, np.nan, dtype=np.float64)
+        level[rows[present]] = values[present]  # lines are in order: the last of a row stays
+        kept = np.flatnonzero(np.isfinite(level))
+        return Series(labels, np.asarray(grid.start + kept * step, dtype=np.float64), level[kept])
 
     strategies = [name for name in columns if name != _EQUITY and not name.startswith(_SHARE)]
     shares = {name.removeprefix(_SHARE): name for name in columns if name.startswith(_SHARE)}

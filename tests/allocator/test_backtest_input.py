@@ -72,6 +72,49 @@ def test_returns(tmp_path):
     assert Outcome(seen.outcomes[2, 0]) is Outcome.GAP
 
 
+def test_returns_of_a_longer_step_are_compounded(tmp_path):
+    """No line is lost: a row earns what its lines earned one after the other."""
+    text = "time,return:a,return:b\n0,0.1,\n600,0.2,\n1200,-0.5,0.3\n1800,0.1,\n2400,,0.4\n3000,0.2,-1\n"
+    seen = from_csv(write(tmp_path / "a.csv", text), 1200.0)
+    expected = [[1.1 * 1.2 - 1.0, np.nan], [0.5 * 1.1 - 1.0, 0.3], [0.2, -1.0]]
+    np.testing.assert_allclose(seen.returns, expected, rtol=1e-12)
+    assert (seen.as_of, seen.step, seen.readings) == (3000.0, 1200.0, 3)
+
+
+def test_pnl_of_a_longer_step_is_what_stood_at_its_end(tmp_path):
+    """Cumulative PnL needs no adding up; a row whose last line is empty has the one before."""
+    text = "time,equity_usd,a\n0,1000,0\n600,1000,10\n1200,1000,30\n1800,2000,60\n2400,2000,\n"
+    seen = from_csv(write(tmp_path / "a.csv", text), 1200.0)
+    np.testing.assert_allclose(seen.returns, [[30 / 1000], [30 / 1000]])
+
+
+def test_times_a_little_off_their_grid_are_on_it(tmp_path):
+    """A few seconds late or early make no gap and no collision, with a longer step too."""
+    text = "time,return:a\n" + "".join(f"{600 * i + (-1) ** i * 7},0.1\n" for i in range(7))
+    assert from_csv(write(tmp_path / "a.csv", text), 600.0).returns.tolist() == [[0.1]] * 7
+    longer = from_csv(tmp_path / "a.csv", 1200.0).returns
+    np.testing.assert_allclose(longer, [[0.1], *[[0.21]] * 3], rtol=1e-12)
+
+
+def test_a_mark_of_byte_order_is_no_part_of_a_name(tmp_path):
+    """Spreadsheets write one before the first column."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xef\xbb\xbftime,return:a\r\n0,0.1\r\n600,0.2\r\n")
+    assert from_csv(path, None).returns.tolist() == [[0.1], [0.2]]
+
+
+def test_one_time_far_away_is_told(tmp_path):
+    """Seconds among epochs are refused, with the line, before a grid of a billion rows is laid."""
+    text = "time,return:a\n1,0.1\n2,0.2\n1760000000,0.3\n"
+    path = write(tmp_path / "a.csv", text)
+    with pytest.raises(
+        SettingsError, match=r"line 3: 1 s after the line before, where 8\.8e\+08 s are usual"
+    ):
+        from_csv(path, None)
+    with pytest.raises(SettingsError, match=r"line 4: .* with a step of 600 s the file has 2933334 rows"):
+        from_csv(path, 600.0)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
