@@ -32,7 +32,7 @@ from allocator.server import HealthServer
 from allocator.settings import Settings, load
 from allocator.telemetry import Telemetry
 from deckrails import __version__
-from deckrails.dotenv import DotenvError, read_environment
+from deckrails.dotenv import DotenvError, misspelt, read_environment
 from deckrails.logs import configure_logging
 
 _ATTEMPTS_BY_HAND = 3
@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     configure_logging(settings.log_level, settings.log_format)
     log: FilteringBoundLogger = structlog.get_logger().bind(service="allocator")
+    for name, meant in misspelt().items():
+        log.warning("nobody reads this variable", name=name, did_you_mean=meant)
     if arguments.command == "backtest":
         from allocator.backtest_command import run  # noqa: PLC0415 - the daemon does without
 

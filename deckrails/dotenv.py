@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from dotenv.parser import parse_stream
 
-__all__ = ["KNOWN", "DotenvError", "read_environment"]
+__all__ = ["KNOWN", "DotenvError", "misspelt", "read_environment"]
 
 KNOWN: dict[str, tuple[str, ...]] = {
     "exporter": (
@@ -149,13 +150,13 @@ def read_environment(path: Path = Path(".env"), environ: Mapping[str, str] | Non
             for binding in parse_stream(stream):
                 where = f"{path} line {binding.original.line}"
                 if binding.error:
-                    raise DotenvError(f"{where}: {binding.original.string.strip()!r}: want NAME=value")
+                    raise DotenvError(f"{where}: {_before_value(binding.original.string)}: want NAME=value")
                 if binding.key is None:
                     continue
                 if binding.key not in known:
                     close = difflib.get_close_matches(binding.key, known, n=1)
                     hint = f"; did you mean {close[0]}?" if close else ""
-                    raise DotenvError(f"{where}: nobody reads {binding.key}{hint}")
+                    raise DotenvError(f"{where}: nobody reads {_before_value(binding.key)}{hint}")
                 if binding.value is None:
                     raise DotenvError(f"{where}: {binding.key} has no value: want {binding.key}=value")
                 settings[binding.key] = binding.value
@@ -163,3 +164,32 @@ def read_environment(path: Path = Path(".env"), environ: Mapping[str, str] | Non
         {name: value for name, value in (os.environ if environ is None else environ).items() if name in known}
     )
     return {name: value for name, value in settings.items() if value != ""}
+
+
+def misspelt(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """DECK_ variables of the process that nobody reads and whose name is nearly a known one.
+
+    Others may set variables of their own there, so this is a thing to warn of and no more.
+
+    Returns:
+        Name as it stands to the name that was probably meant.
+    """
+    known = {name for names in KNOWN.values() for name in names}
+    found: dict[str, str] = {}
+    for name in sorted(os.environ if environ is None else environ):
+        if name.startswith("DECK_") and name not in known and name not in _READ_ELSEWHERE:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=_NEARLY)
+            if close:
+                found[name] = close[0]
+    return found
+
+
+_READ_ELSEWHERE = ("DECK_REVISION",)
+_NEARLY = 0.85
+"""Of difflib: two letters swapped, one missing or one too many in a name of ten."""
+
+
+def _before_value(line: str) -> str:
+    """The name a line begins with; nothing else of it, for the rest may be a secret."""
+    name = re.match(r"\s*(?:export\s+)?([A-Z][A-Z0-9_]*)(?=[\s=:]|$)", line)
+    return name[1] if name else "a line that begins with no name in capitals"

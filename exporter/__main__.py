@@ -5,28 +5,25 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import socket
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
-import uvicorn
 
 from deckrails import __version__
-from deckrails.dotenv import DotenvError, read_environment
+from deckrails.dotenv import DotenvError, misspelt, read_environment
 from deckrails.logs import configure_logging
 from exporter.app import create_app
 from exporter.backup import backup, check, restore
-from exporter.errors import SettingsError, StoreRefused
-from exporter.hotlane import protocol_for
+from exporter.errors import PortRefused, SettingsError, StoreRefused
+from exporter.serving import DeckServer, listen
 from exporter.settings import Settings, read_settings
 from exporter.sql_store import SqlStore
 
 log = structlog.get_logger("exporter")
-
-KEEP_ALIVE_SECONDS = 75
-"""Longer than the usual scrape interval, so that Prometheus keeps its connection."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,21 +53,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{restore(arguments.file, url)} rows from {arguments.file}")
             return 0
     except (DotenvError, SettingsError, StoreRefused) as error:
-        print(f"exporter: {error}", file=sys.stderr)
-        return 1
+        return _refused(error)
     return serve(settings)
 
 
+def _refused(error: Exception) -> int:
+    print(f"exporter: {error}", file=sys.stderr)
+    return 2 if isinstance(error, (DotenvError, SettingsError)) else 1
+
+
 def serve(settings: Settings) -> int:
-    """Serve until asked to end; the exit status."""
+    """Serve until asked to end; the exit status: 0 after a clean end, 1 or 2 if the start failed."""
+    configure_logging(settings.log_level, settings.log_format)
+    log.info("settings", **settings.shown())
+    for name, meant in misspelt().items():
+        log.warning("nobody reads this variable", name=name, did_you_mean=meant)
+    sockets: list[socket.socket] = []
+    store: SqlStore | None = None
     try:
-        configure_logging(settings.log_level, settings.log_format)
-        log.info("settings", **settings.shown())
+        sockets = listen(settings.host, settings.port)
         store = SqlStore(settings.store_url.get_secret_value(), power_safe=settings.durability == "power")
-    except StoreRefused as error:
-        print(f"exporter: {error}", file=sys.stderr)
-        return 1
-    try:
         app = create_app(
             settings,
             store,
@@ -79,36 +81,17 @@ def serve(settings: Settings) -> int:
             version=__version__,
             revision=os.environ.get("DECK_REVISION", ""),
         )
-    except SettingsError as error:
-        store.close()
-        print(f"exporter: {error}", file=sys.stderr)
-        return 1
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            loop="uvloop",
-            http=protocol_for(app),
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            log_level="warning",
-            server_header=False,
-            date_header=True,
-            ssl_certfile=str(settings.tls_cert) if settings.tls_cert else None,
-            ssl_keyfile=str(settings.tls_key) if settings.tls_key else None,
-            timeout_graceful_shutdown=10,
-        )
-    )
-    app.service.stop = lambda: setattr(server, "should_exit", True)
+    except (SettingsError, StoreRefused, PortRefused) as error:
+        if store is not None:
+            store.close()
+        for sock in sockets:
+            sock.close()
+        return _refused(error)
     # What is kept is kept for long and has no cycles; looking through all of it would only hold pushes up.
     gc.set_threshold(20_000, 50, 100)
-    log.info("serving", url=f"{'https' if settings.tls_cert else 'http'}://{settings.host}:{settings.port}")
-    server.run()
-    return 0 if server.started else 1
+    scheme, port = "https" if settings.tls_cert else "http", sockets[0].getsockname()[1]
+    log.info("serving", url=f"{scheme}://{settings.host}:{port}")
+    return DeckServer(app, settings).serve_until_stopped(sockets)
 
 
 if __name__ == "__main__":

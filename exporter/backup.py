@@ -21,6 +21,7 @@ from exporter.errors import StoreRefused
 from exporter.migrate import newest_version, upgrade
 from exporter.schema import meta, metadata
 from exporter.sql_store import SqlStore
+from exporter.store_url import read_store_url, shown_url
 
 __all__ = ["backup", "check", "restore"]
 
@@ -99,7 +100,7 @@ def restore(source: Path, url: str) -> int:
 @contextmanager
 def _reading(url: str) -> Iterator[Connection]:
     """A connection that sees one moment of the store, whoever writes meanwhile, and changes nothing."""
-    location = sa.make_url(url)
+    location = read_store_url(url)
     if location.get_backend_name() == "sqlite":
         path = Path(location.database or "")
         if not path.is_file():
@@ -164,7 +165,7 @@ def _sync(path: Path) -> None:
 
 
 def _shown(url: str) -> str:
-    return sa.make_url(url).render_as_string(hide_password=True) if "://" in url else url
+    return shown_url(sa.make_url(url)) if "://" in url else url
 
 
 def _line(error: Exception) -> str:

@@ -17,7 +17,8 @@ ExporterError
   StoreError             the disk or the database is at fault
     CommitFailed         503  nothing of the batch was applied: retry
     StoreRefused         the file is corrupt or newer: the start stops, the file stays as it was
-  SettingsError          a setting is wrong: the start stops
+  SettingsError          a setting is wrong: the start stops, status 2
+  PortRefused            the address cannot be listened on: the start stops, status 1
 """
 
 # ruff: noqa: N818 - the names read as the answer they become, after http.HTTPStatus
@@ -151,6 +152,10 @@ class StoreRefused(StoreError):
 
 class SettingsError(ExporterError, ValueError):
     """A setting does not mean anything; the message names it, what came and what was wanted."""
+
+
+class PortRefused(ExporterError):
+    """Nobody can listen where the settings say; the message names them."""
 
 
 REASONS = (

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from exporter.errors import StoreRefused
 from exporter.schema import metadata
+from exporter.store_url import shown_url
 
 __all__ = ["newest_version", "upgrade", "versions"]
 
@@ -43,7 +44,7 @@ def upgrade(engine: Engine) -> None:
     Raises:
         StoreRefused: The database is of a version this code does not know, or holds somebody else's tables.
     """
-    shown = engine.url.render_as_string(hide_password=True)
+    shown = shown_url(engine.url)
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from deckrails.dotenv import KNOWN
 from exporter.errors import SettingsError
 from exporter.operations import AlertRule
+from exporter.store_url import read_store_url, shown_url
 
 __all__ = ["Settings", "read_settings"]
 
@@ -90,18 +93,14 @@ class Settings(BaseModel):
 
     def shown(self) -> dict[str, Any]:
         """Every setting for the log, secrets masked."""
-        import sqlalchemy as sa  # noqa: PLC0415
-
         shown = {name: getattr(self, name) for name in type(self).model_fields}
-        shown["store_url"] = sa.make_url(self.store_url.get_secret_value()).render_as_string(
-            hide_password=True
-        )
+        shown["store_url"] = shown_url(read_store_url(self.store_url.get_secret_value()))
         shown["token"] = "***" if self.token else None
         return {name: str(value) if isinstance(value, Path) else value for name, value in shown.items()}
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Settings from a mapping of DECK_* names to text; other names are somebody else's.
+    """Settings from a mapping of names to text; names of other parts of the stack are passed over.
 
     Raises:
         SettingsError: A value means nothing, or the settings together are not safe.
@@ -109,7 +108,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     fields = {
         name.removeprefix("DECK_").lower(): value
         for name, value in environment.items()
-        if name.startswith("DECK_") and name != "DECK_URL"
+        if name in KNOWN["exporter"]
     }
     try:
         settings = Settings(**fields)  # type: ignore[arg-type]  # texts, which pydantic converts
@@ -131,5 +130,21 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             # What stands where a token's file should may be the token itself.
             shown = "given" if name == "token_file" else str(path)
             raise SettingsError(f"DECK_{name.upper()} is {shown}: no such file")
+    if settings.tls_cert and settings.tls_key:
+        _check_certificate(settings.tls_cert, settings.tls_key)
+    read_store_url(settings.store_url.get_secret_value())
     settings.alert_rules()
     return settings
+
+
+def _check_certificate(certificate: Path, key: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # The empty password: a key that needs one would else ask for it on the terminal.
+        context.load_cert_chain(certificate, key, password="")
+    except OSError as error:  # an SSLError is one
+        why = getattr(error, "reason", None) or error.strerror or "not PEM"
+        raise SettingsError(
+            f"DECK_TLS_CERT is {certificate} and DECK_TLS_KEY is {key}: {why}: "
+            "want a PEM certificate chain and its key, without a password"
+        ) from error

@@ -24,6 +24,7 @@ from exporter.migrate import upgrade
 from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Totals, Trade, WeightsDoc
 from exporter.schema import breaker_history, documents, groups, meta, trades, weights
 from exporter.store import Batch, GroupRow, Snapshot, TradeKey, TradeQuery
+from exporter.store_url import read_store_url, shown_url
 
 __all__ = ["SqlStore"]
 
@@ -82,7 +83,7 @@ class SqlStore:
     """
 
     def __init__(self, url: str, *, power_safe: bool = True) -> None:
-        self._url = sa.make_url(url)
+        self._url = read_store_url(url)
         self._sqlite = self._url.get_backend_name() == "sqlite"
         self._lock: IO[bytes] | None = None
         if self._sqlite:
@@ -116,7 +117,7 @@ class SqlStore:
 
     @property
     def _shown(self) -> str:
-        return self._url.render_as_string(hide_password=True)
+        return shown_url(self._url)
 
     def _connect(self, *, power_safe: bool) -> Engine:
         if not self._sqlite:
@@ -350,8 +351,14 @@ def _lock_file(url: sa.URL) -> IO[bytes] | None:
     if not url.database or url.database == ":memory:":
         raise StoreRefused("an in-memory database keeps nothing: want sqlite:///path/to/deck.db")
     path = Path(url.database)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(path.name + ".lock").open("ab")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(path.name + ".lock").open("ab")
+    except OSError as error:
+        raise StoreRefused(
+            f"DECK_STORE_URL is {shown_url(url)}, which cannot be made there: {error.strerror}: "
+            "want a directory that can be written to"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -68,6 +68,7 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._changed: asyncio.Event = asyncio.Event()
         self._closing = False
+        self._released = False
         telemetry.queue_capacity.set(capacity)
 
     @property
@@ -130,10 +131,15 @@ class Writer:
         self.enqueue(operation, done)
         return await future
 
+    def release(self) -> None:
+        """Let nobody wait for a change any more: the server is about to stop; writes are still taken."""
+        self._released = True
+        self._announce()
+
     async def changed(self, seconds: float, seen: int) -> None:
         """Wait until the deck's revision is no longer `seen`, at most so many seconds."""
         async with asyncio.timeout(seconds):
-            while self.state.deck_revision == seen and not self._closing:
+            while self.state.deck_revision == seen and not (self._closing or self._released):
                 await self._changed.wait()
 
     async def _in_thread(self, call: Callable[..., _T], *args: Any) -> _T:

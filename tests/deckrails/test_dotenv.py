@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from deckrails.dotenv import DotenvError, read_environment
+from deckrails.dotenv import DotenvError, misspelt, read_environment
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -39,3 +39,34 @@ def test_a_missing_file_is_an_empty_one(tmp_path: Path) -> None:
 def test_an_empty_value_is_the_default(tmp_path: Path) -> None:
     """`NAME=` leaves the setting at its default, as compose's `${NAME:-}` passes it."""
     assert read_environment(write(tmp_path, "DECK_TOKEN=\n"), {"DECK_PORT": ""}) == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "DECK_TOKEN s3cret",
+        "DECK_TOKEN: s3cret",
+        "s3cret",
+        "=s3cret",
+        "DECK_TOKNE=s3cret",
+        "DECK_TOKEN 's3cret",
+    ],
+)
+def test_a_value_is_never_shown(tmp_path: Path, line: str) -> None:
+    """A line that is refused may hold a secret: the message has its number and at most its name."""
+    with pytest.raises(DotenvError, match="line 2") as refused:
+        read_environment(write(tmp_path, f"DECK_PORT=1\n{line}\n"), {})
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_variable_with_nearly_a_known_name_is_found() -> None:
+    """Names of others, known names and names that resemble none are left alone."""
+    environ = {
+        "DECK_TOKNE": "",
+        "DECK_HOSTS": "",
+        "DECK_PORT": "",
+        "DECK_REVISION": "",
+        "DECK_COLOUR": "",
+        "PORT": "",
+    }
+    assert misspelt(environ) == {"DECK_HOSTS": "DECK_HOST", "DECK_TOKNE": "DECK_TOKEN"}

@@ -82,11 +82,19 @@ class Nursling:
 
 def call(port: int, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
     """One request; OSError or HTTPException if the other side dies meanwhile."""
+    status, _, read = call_with_headers(port, method, path, body)
+    return status, read
+
+
+def call_with_headers(
+    port: int, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, str], bytes]:
+    """One request with these headers, and the headers of its answer by lower-case name."""
     raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.request(method, path, raw)
+        connection.request(method, path, raw, headers or {})
         answer = connection.getresponse()
-        return answer.status, answer.read()
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
     finally:
         connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -43,5 +44,50 @@ def test_a_bad_setting_stops_every_command(
 ) -> None:
     """Settings are read, and refused, before anything is touched."""
     monkeypatch.setenv("DECK_PORT", "eighty")
-    assert main(["check"]) == 1
+    assert main(["check"]) == 2
     assert "DECK_PORT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        ("sqlite:////proc/nope/deck.db", 1),
+        ("nonsense", 2),
+        ("mysql://u:pa55@h/d", 2),
+        ("sqlite+nothing:///deck.db", 2),
+    ],
+)
+def test_a_store_that_cannot_be_is_one_line(
+    url: str, status: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The last line names the setting, no traceback, no password; 2 for the setting, 1 for the place."""
+    monkeypatch.setenv("DECK_PORT", "0")
+    monkeypatch.setenv("DECK_STORE_URL", url)
+    monkeypatch.setenv("DECK_LOG_LEVEL", "error")
+    assert main([]) == status
+    shown = capfd.readouterr().err
+    assert shown.count("\n") == 1 and "DECK_STORE_URL" in shown and "pa55" not in shown
+
+
+def test_a_port_in_use_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It names DECK_PORT and the way out, and nothing was said of serving."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setenv("DECK_PORT", str(other.getsockname()[1]))
+        assert main([]) == 1
+    shown = capfd.readouterr().err
+    assert "set DECK_PORT to a free port" in shown.splitlines()[-1]
+    assert "serving" not in shown and "Traceback" not in shown
+
+
+def test_a_misspelt_variable_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its name and the near one, not its value."""
+    monkeypatch.setenv("DECK_TOKNE", "s3cret")
+    monkeypatch.setenv("DECK_STORE_URL", "sqlite:////proc/nope/deck.db")
+    monkeypatch.setenv("DECK_PORT", "0")
+    assert main([]) == 1
+    shown = capfd.readouterr().err
+    assert "name=DECK_TOKNE" in shown and "did_you_mean=DECK_TOKEN" in shown and "s3cret" not in shown

@@ -42,6 +42,7 @@ def test_every_known_name_is_a_setting_and_the_other_way_round() -> None:
         ("DECK_ALERT_BREAKERS", "A=b:hold"),
         ("DECK_TOKENS_FILE", "/nowhere/tokens"),
         ("DECK_TLS_CERT", __file__),
+        ("DECK_STORE_URL", "nonsense"),
     ],
 )
 def test_a_setting_that_means_nothing_stops_the_start(name: str, value: str) -> None:
@@ -87,3 +88,21 @@ def test_a_wrong_token_setting_is_not_shown() -> None:
         read_settings({"DECK_TOKEN_FILE": "s3cret-pasted-in-the-wrong-place"})
     assert "DECK_TOKEN_FILE" in str(refused.value)
     assert "s3cret" not in str(refused.value)
+
+
+def test_settings_of_other_parts_are_passed_over() -> None:
+    """One `.env` serves all: a name that the client or the allocator reads is none of ours."""
+    others = {name: "x" for part, names in KNOWN.items() if part != "exporter" for name in names}
+    assert read_settings(others) == read_settings({})
+
+
+def test_a_certificate_that_is_none_stops_the_start() -> None:
+    """The message names both settings."""
+    with pytest.raises(SettingsError, match=r"DECK_TLS_CERT .* DECK_TLS_KEY"):
+        read_settings({"DECK_TLS_CERT": __file__, "DECK_TLS_KEY": __file__})
+
+
+def test_no_setting_shows_a_password_of_the_query() -> None:
+    """Libpq takes a password there too."""
+    settings = read_settings({"DECK_STORE_URL": "postgresql+psycopg://u@h/d?password=s3cretpw"})
+    assert "s3cretpw" not in repr(settings) + str(settings.shown())

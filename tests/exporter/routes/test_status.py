@@ -97,3 +97,17 @@ def test_unknown_paths_and_verbs_are_said_so(deck: Deck) -> None:
     wrong = deck.send("PUT", "/trades")
     assert (wrong.status, wrong.headers["allow"]) == (405, "GET, OPTIONS, POST")
     assert wrong.json["error"] == "method_not_allowed"
+
+
+def test_nobody_waits_on_a_server_that_stops(deck: Deck) -> None:
+    """Who waits is answered when it is asked to stop, and who comes later does not wait."""
+    seen = {"If-None-Match": etag(deck)}
+
+    async def both() -> list[int]:
+        waiting = asyncio.ensure_future(deck.request("GET", "/status?wait=60", headers=seen))
+        await asyncio.sleep(0)
+        deck.app.service.writer.release()
+        late = await deck.request("GET", "/status?wait=60", headers=seen)
+        return [(await waiting).status, late.status]
+
+    assert deck.run(both()) == [304, 304]
