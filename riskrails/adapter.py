@@ -25,7 +25,7 @@ from riskrails.features import (
     exposure_problem,
     find_problems,
 )
-from riskrails.order import Order, make_order
+from riskrails.order import NO_CODES, Codes, Order, make_order
 from riskrails.policy import Policy, dynamic_policy, regime_multiplier
 from riskrails.refusals import (
     STRICT,
@@ -314,7 +314,7 @@ def size_order(
             reasons.append("TICK_TOO_COARSE")
 
     # 9. Mode.
-    messages: tuple[str, ...] = ()
+    messages = NO_CODES
     slices = 0
     if reasons:
         reduce = over > 0.0 or view.halted or view.in_drawdown or equity == 0.0
@@ -420,8 +420,8 @@ def size_order(
                 "micro_liquidity": factors[8],
                 "micro_funding": factors[9],
             },
-            "reasons": tuple(reasons),
-            "warnings": tuple(warnings),
+            "reasons": Codes(reasons) if reasons else NO_CODES,
+            "warnings": Codes(warnings) if warnings else NO_CODES,
             "slices": slices,
             "reduce_usd": over if reasons and over > 0.0 else 0.0,
             "policy_version": policy.version,

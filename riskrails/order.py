@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["MODES", "REASONS", "WARNINGS", "Order", "make_order"]
+__all__ = ["MODES", "NO_CODES", "REASONS", "WARNINGS", "Codes", "Order", "make_order"]
 
 MODES = ("skip", "reduce", "twap", "maker", "taker")
 """No order; only orders that cut exposure; slices over ten minutes; a resting order; at the market."""
@@ -71,12 +71,34 @@ WARNINGS = (
 """Every code that leaves the size as it is, or makes it smaller, and should be looked at."""
 
 
+class Codes(tuple[str, ...]):
+    """Codes or sentences: a tuple, so that an order stays as it is, equal to the list JSON makes of it.
+
+    >>> Codes(["HALTED"]) == ["HALTED"] == Codes(["HALTED"])
+    True
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return tuple.__eq__(self, tuple(other) if isinstance(other, list) else other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = tuple.__hash__
+
+
+NO_CODES = Codes()
+
+
 @dataclass(frozen=True)
 class Order:
     """How much to open, and why not more; immutable, JSON-safe, `order["size_usd"]` works too.
 
-    Codes are tuples as attributes, lists as `order["reasons"]` and in `to_dict`.  cost_bps, caps and
-    multipliers are plain dicts, so that an order copies and pickles; they are its own, to be read only.
+    Codes are tuples that equal lists as attributes, lists as `order["reasons"]` and in `to_dict`.  cost_bps,
+    caps and multipliers are plain dicts, so that an order copies and pickles; they are its own, to be read
+    and not written.
 
     Attributes:
         mode: One of MODES.
@@ -121,12 +143,12 @@ class Order:
     slices: int
     reduce_usd: float
     policy_version: int
-    messages: tuple[str, ...] = field(default=(), compare=False)
+    messages: tuple[str, ...] = field(default=NO_CODES, compare=False)
 
     def __getitem__(self, name: str) -> Any:
         """A field by its name, codes as a list, as in `to_dict`; KeyError for anything else."""
         value = self.__dict__[name]
-        return list(value) if type(value) is tuple else value
+        return list(value) if isinstance(value, tuple) else value
 
     def __iter__(self) -> Iterator[str]:
         """The field names, so that dict(order) works."""
@@ -154,7 +176,7 @@ class Order:
         """Back from `to_dict` or parsed JSON."""
         values = dict(plain)
         for name in ("reasons", "warnings", "messages"):
-            values[name] = tuple(values[name])
+            values[name] = Codes(values[name])
         return cls(**values)
 
     def explain(self) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from riskrails.caps import CAPS
 from riskrails.columns import Floats, Texts
-from riskrails.order import MODES, REASONS, WARNINGS, Order, make_order
+from riskrails.order import MODES, NO_CODES, REASONS, WARNINGS, Codes, Order, make_order
 
 __all__ = ["Orders", "bits", "names"]
 
@@ -23,13 +23,13 @@ def bits(codes: tuple[str, ...]) -> dict[str, np.uint64]:
     return {code: np.uint64(1 << place) for place, code in enumerate(codes)}
 
 
-def names(codes: tuple[str, ...], mask: int) -> tuple[str, ...]:
+def names(codes: tuple[str, ...], mask: int) -> Codes:
     """The codes whose bits are set.
 
     >>> names(("a", "b", "c"), 0b101)
     ('a', 'c')
     """
-    return tuple(code for place, code in enumerate(codes) if mask >> place & 1)
+    return Codes(code for place, code in enumerate(codes) if mask >> place & 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +96,12 @@ class Orders:
         return np.array([*CAPS, None], dtype=object)[self.binding_code]
 
     @property
-    def reasons(self) -> list[tuple[str, ...]]:
+    def reasons(self) -> list[Codes]:
         """Each row's reasons."""
         return [names(REASONS, int(mask)) for mask in self.reason_bits]
 
     @property
-    def warnings(self) -> list[tuple[str, ...]]:
+    def warnings(self) -> list[Codes]:
         """Each row's warnings."""
         return [names(WARNINGS, int(mask)) for mask in self.warning_bits]
 
@@ -133,7 +133,7 @@ class Orders:
                 "slices": int(self.slices[i]),
                 "reduce_usd": float(self.reduce_usd[i]),
                 "policy_version": self.policy_version,
-                "messages": (),
+                "messages": NO_CODES,
             }
         )
 

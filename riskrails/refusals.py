@@ -13,7 +13,7 @@ from typing import Any
 from riskrails.cells import Cell
 from riskrails.errors import RiskInputError
 from riskrails.features import FEATURES, as_number
-from riskrails.order import Order, make_order
+from riskrails.order import NO_CODES, Codes, Order, make_order
 from riskrails.policy import Policy
 from riskrails.state import View
 
@@ -121,19 +121,19 @@ def refused(
             "caps": {},
             "binding": None,
             "multipliers": {},
-            "reasons": tuple(reasons),
-            "warnings": (),
+            "reasons": Codes(reasons),
+            "warnings": NO_CODES,
             "slices": 0,
             "reduce_usd": 0.0,
             "policy_version": policy.version,
-            "messages": tuple(messages),
+            "messages": Codes(messages),
         }
     )
 
 
 def reason_messages(
     reasons: Sequence[str], policy: Policy, cell: Cell, view: View, seen: Mapping[str, Any]
-) -> tuple[str, ...]:
+) -> Codes:
     """One sentence per code: field, what came, what was wanted.
 
     Args:
@@ -197,7 +197,7 @@ def reason_messages(
             "the stop rounds onto the entry: want a price tick finer than the stop distance"
         ),
     }
-    return tuple(texts[code]() for code in reasons)
+    return Codes(texts[code]() for code in reasons)
 
 
 def _heat_message(policy: Policy, open_risk: float) -> str:

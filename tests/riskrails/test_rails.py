@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 from typing import Any
 
@@ -108,10 +110,26 @@ def test_codes_are_lists_where_the_order_is_read_as_a_mapping() -> None:
     order = size(rails(breakers={"manual": True}))
     assert (order.reasons, order.warnings) == (("HALTED",), ("STEP_UNKNOWN",))
     assert (order["reasons"], order["warnings"]) == (["HALTED"], ["STEP_UNKNOWN"])
+    plain = dataclasses.asdict(order)
+    assert dict(order) == plain == json.loads(json.dumps(plain))
+    assert copy.deepcopy(order) == order
     assert dict(order) == order.to_dict() == json.loads(json.dumps(order.to_dict()))
     assert Order.from_dict(dict(order)) == order
     orders = rails(breakers={"manual": True}).compute_orders(**call())
     assert (orders["reasons"], orders["warnings"]) == ([["HALTED"]], [["STEP_UNKNOWN"]])
+
+
+def test_codes_equal_the_list_and_the_tuple_of_them() -> None:
+    """Either way of writing them compares, both ways round; other codes, orders and types do not."""
+    codes = size(rails(breakers={"manual": True}, drawdown_pct=0.5)).reasons
+    for same in (["HALTED", "DRAWDOWN"], ("HALTED", "DRAWDOWN")):
+        assert (codes == same, same == codes, codes != same) == (True, True, False)
+    for other in ([], ["DRAWDOWN", "HALTED"], ("HALTED",), "HALTED", None):
+        assert (codes == other, codes != other) == (False, True)
+    assert size()["reasons"] == []
+    none: object = []
+    assert size().reasons == none
+    assert hash(codes) == hash(("HALTED", "DRAWDOWN"))
 
 
 @pytest.mark.parametrize("rules", [{}, {"BTC-USD": VenueRules(price_tick="0.01")}])
