@@ -8,6 +8,7 @@ docs/allocator.md, which says why each is there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Protocol, cast
 
 import numpy as np
@@ -124,7 +125,7 @@ def _allocate(
 
     Args:
         pnl_history: Simple returns on the capital given, rows oldest first, a column a strategy; shape
-            (T, n).  NaN or ±inf is no reading.  More than `allocate.lookback` rows change little.
+            (T, n).  NaN, ±inf or masked is no reading.  More than `allocate.lookback` rows change little.
         min_share: Smallest share, ratio in [0, 1].
         max_share: Largest share, ratio in (0, 1]; min_share ≤ max_share.
         ema_alpha: Weight of the newest score in the EMA over decisions, in (0, 1].
@@ -169,9 +170,12 @@ def assess(
     refresh_seconds: float = REFRESH_SECONDS,
 ) -> Assessment:
     """What `allocate` decides, with the numbers that led there; the same arguments and errors."""
-    history = np.asarray(pnl_history, dtype=np.float64)
-    if history.ndim != 2:
-        raise HistoryError(f"pnl_history has shape {history.shape}: want (rows, strategies)")
+    history = _checked_history(pnl_history)
+    min_share = _number("min_share", min_share)
+    max_share = _number("max_share", max_share)
+    ema_alpha = _number("ema_alpha", ema_alpha)
+    exploration = _number("exploration", exploration)
+    refresh_seconds = _number("refresh_seconds", refresh_seconds)
     _check_parameters(min_share, max_share, ema_alpha, exploration, refresh_seconds)
     rows, count = history.shape
     held = None if prev is None else _checked_prev(prev, count)
@@ -393,6 +397,31 @@ def _neutral(count: int, shares: FloatArray, relaxed: bool) -> Assessment:
         relaxed=relaxed,
         silent=True,
     )
+
+
+def _checked_history(pnl_history: npt.ArrayLike) -> FloatArray:
+    """The history as an array, NaN where it is masked; shape (T, n)."""
+    try:
+        if isinstance(pnl_history, np.ma.MaskedArray):
+            history = np.asarray(np.ma.filled(pnl_history.astype(np.float64), np.nan))
+        else:
+            history = np.asarray(pnl_history, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise HistoryError(f"pnl_history: {error}: want numbers, shape (rows, strategies)") from error
+    if history.ndim != 2:
+        raise HistoryError(
+            f"pnl_history has shape {history.shape}: want (rows, strategies), (0, n) where no row is known"
+        )
+    return history
+
+
+def _number(name: str, value: object) -> float:
+    """A parameter as a number; a text is none, even if it reads like one."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if not isinstance(value, Real):
+        raise HistoryError(f"{name}={value!r}: want a number")
+    return float(value)
 
 
 def _check_parameters(

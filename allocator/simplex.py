@@ -18,7 +18,7 @@ _SMALLEST_WEIGHT = 1e-200
 """Weights below this part of the largest count as this; keeps every knot hi/p finite."""
 
 
-def project(weights: FloatArray, low: float, high: float) -> FloatArray:
+def project(weights: npt.ArrayLike, low: float, high: float) -> FloatArray:
     """The shares nearest to `weights` in relative entropy that sum to one inside [low, high].
 
     The minimiser of Σ w ln(w/p) under Σw = 1 and low ≤ w ≤ high is w = clip(c·p, low, high): ratios
@@ -42,6 +42,7 @@ def project(weights: FloatArray, low: float, high: float) -> FloatArray:
     >>> project(np.array([8.0, 1.0, 1.0]), 0.05, 0.5)
     array([0.5 , 0.25, 0.25])
     """
+    weights = _checked(weights)
     count = weights.size
     if weights.ndim != 1 or count == 0:
         raise HistoryError(f"weights have shape {weights.shape}: want (n,) with n ≥ 1")
@@ -81,3 +82,11 @@ def project(weights: FloatArray, low: float, high: float) -> FloatArray:
         residual = 1.0 - float(shares.sum())
         shares[free] = np.clip(shares[free] + residual / n_free, low, high)
     return shares
+
+
+def _checked(weights: npt.ArrayLike) -> FloatArray:
+    """Weights as an array of floats."""
+    try:
+        return np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise HistoryError(f"weights: {error}: want numbers, shape (n,)") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import assume, example, given
@@ -365,3 +367,44 @@ def test_a_wrong_call_is_refused(history, low, high, options, says):
     with pytest.raises(HistoryError, match=says) as caught:
         allocate(history, low, high, **options)
     assert isinstance(caught.value, ValueError)
+
+
+def test_a_masked_cell_is_no_reading():
+    """Whatever stands under the mask is not looked at."""
+    history = noise(200, 3)
+    hidden = np.zeros(history.shape, dtype=bool)
+    hidden[50:90, 1] = True
+    masked = np.ma.MaskedArray(np.where(hidden, 7.0, history), mask=hidden)
+    shown = np.where(hidden, np.nan, history)
+    np.testing.assert_array_equal(allocate(masked, 0.05, 0.55), allocate(shown, 0.05, 0.55))
+    whole = np.ma.MaskedArray(history)
+    np.testing.assert_array_equal(allocate(whole, 0.05, 0.55), allocate(history, 0.05, 0.55))
+
+
+@pytest.mark.parametrize("value", [None, "0.05", [0.05], 1j])
+@pytest.mark.parametrize("name", ["min_share", "max_share", "ema_alpha", "exploration", "refresh_seconds"])
+def test_a_parameter_that_is_no_number_is_told_by_name(name, value):
+    """Who forgot one reads which."""
+    arguments = {"min_share": 0.05, "max_share": 0.55, name: value}
+    with pytest.raises(HistoryError, match=rf"^{name}=.*: want a number$"):
+        allocate(noise(20, 3), **arguments)
+
+
+def test_any_kind_of_number_will_do():
+    """Arrays of no dimension and small floats are numbers too."""
+    expected = allocate(noise(20, 3), 0.25, 0.5)
+    bounds: tuple[Any, Any] = (np.array(0.25), np.float32(0.5))
+    found = allocate(noise(20, 3), *bounds)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("history", [[], [["a"]], [[0.1], [0.1, 0.2]], None])
+def test_what_is_no_history_is_told(history):
+    """Another shape or no numbers: the message has the shape that is wanted."""
+    with pytest.raises(HistoryError, match=r"pnl_history.*want .*\(rows, strategies\)"):
+        allocate(history, 0.05, 0.55)
+
+
+def test_a_history_without_rows_gives_equal_shares():
+    """Shape (0, n) names the strategies, if nothing else."""
+    np.testing.assert_array_equal(allocate(np.empty((0, 4)), 0.05, 0.55), [0.25] * 4)

@@ -157,3 +157,10 @@ def test_what_has_no_answer_is_refused(weights, low, high, says):
     """Input without a projection raises and says what came."""
     with pytest.raises(HistoryError, match=says):
         project(np.array(weights), low, high)
+
+
+def test_a_list_will_do():
+    """Anything numpy can make an array of; a text is told."""
+    np.testing.assert_array_equal(project([8, 1, 1], 0.05, 0.5), [0.5, 0.25, 0.25])
+    with pytest.raises(HistoryError, match=r"weights: .*want numbers"):
+        project(["x"], 0.05, 0.5)
