@@ -42,7 +42,11 @@ _STUCK_SECONDS = 120.0
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; its exit status."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command and (arguments.once or arguments.dry_run):
+        given = "--once" if arguments.once else "--dry-run"
+        parser.error(f"{given}: not with {arguments.command}, which publishes nothing")
     try:
         settings = load(read_environment())
     except (SettingsError, DotenvError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ PLOTS = (".png", ".html")
 
 
 def run(arguments: argparse.Namespace, settings: Settings, metrics: Metrics) -> int:
-    """The command; its exit status."""
+    """The command; its exit status: 2 for a wrong argument or file, 1 for a past that cannot be had."""
     try:
         _check(arguments)
         limits = settings.limits
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace, settings: Settings, metrics: Metrics) -> 
             draw(done, Path(arguments.plot), report(done, arguments.cost_bps))
     except (AllocatorError, OSError) as error:
         sys.stderr.write(f"allocator: backtest: {error}\n")
-        return 1
+        return 2 if isinstance(error, SettingsError) else 1
     sys.stdout.write(report(done, arguments.cost_bps) + "\n")
     if arguments.plot:
         sys.stdout.write(f"drawn: {arguments.plot}\n")
@@ -93,10 +94,20 @@ def _check(arguments: argparse.Namespace) -> None:
         raise SettingsError(f"--cost-bps {arguments.cost_bps}: want 0 to 10000")
     if arguments.plot and Path(arguments.plot).suffix not in PLOTS:
         raise SettingsError(f"--plot {arguments.plot}: want a name that ends in .png or .html")
+    if arguments.plot:
+        _check_place(Path(arguments.plot))
     if not arguments.csv and not (arguments.begin and arguments.end):
         raise SettingsError("want --from and --to, or --csv FILE")
     if arguments.begin and arguments.end and moment(arguments.begin) >= moment(arguments.end):
         raise SettingsError(f"--from {arguments.begin} --to {arguments.end}: want a from before the to")
+
+
+def _check_place(picture: Path) -> None:
+    """A replay may take minutes; whether its picture can be written is known before."""
+    if not picture.parent.is_dir():
+        raise SettingsError(f"--plot {picture}: {picture.parent} is no directory")
+    if picture.is_dir() or not os.access(picture if picture.exists() else picture.parent, os.W_OK):
+        raise SettingsError(f"--plot {picture}: cannot be written")
 
 
 def _between(seen: Observation, begin: str | None, end: str | None) -> tuple[Observation, int]:

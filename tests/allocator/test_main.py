@@ -150,17 +150,29 @@ def test_a_backtest_on_recorded_history(recorded, tmp_path):
         (["--from", "10", "--to", "5"], "want a from before the to"),
         (["--csv", "none.csv"], "none.csv"),
         (["--csv", "x", "--plot", "out.gif"], "ends in .png or .html"),
+        (["--csv", "x", "--plot", "none/out.png"], "--plot none/out.png: none is no directory"),
+        (["--csv", "x", "--plot", "taken.png"], "--plot taken.png: cannot be written"),
         (["--csv", "x", "--step", "-1"], "want seconds above 0"),
         (["--csv", "x", "--cost-bps", "nan"], "want 0 to 10000"),
     ],
 )
 def test_a_wrong_backtest_is_told(args, says, tmp_path, monkeypatch, capsys):
-    """One line, status 1."""
+    """One line, status 2 like any bad setting, before anything is read."""
     monkeypatch.chdir(tmp_path)
-    assert main(["backtest", *args]) == 1
+    (tmp_path / "taken.png").mkdir()
+    assert main(["backtest", *args]) == 2
     told = capsys.readouterr().err
     assert says in told
     assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", ["--once", "--dry-run"])
+def test_a_backtest_refuses_what_is_the_daemons(option, capsys):
+    """An option that would be ignored is told instead."""
+    with pytest.raises(SystemExit) as ended:
+        main([option, "backtest", "--csv", "x"])
+    assert ended.value.code == 2
+    assert f"{option}: not with backtest" in capsys.readouterr().err
 
 
 @dataclass
