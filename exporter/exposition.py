@@ -95,24 +95,39 @@ def render_openmetrics(state: State, own: Iterable[OwnFamily]) -> list[bytes]:
     return parts
 
 
-def render_protobuf(state: State, own: Iterable[OwnFamily]) -> list[bytes]:
-    """The page as length-delimited protobuf, native histograms included."""
+def render_protobuf(state: State, own: Iterable[OwnFamily], left_out: list[str]) -> list[bytes]:
+    """The page as length-delimited protobuf, native histograms included.
+
+    Args:
+        state: What is committed.
+        own: What this service adds.
+        left_out: Takes the families that cannot be said in protobuf: one of them must not cost all others.
+    """
     messages: list[Any] = []
     for name, kind, help_text, bodies in _merged(state, own):
-        family = state.visible.get(name)
-        chunks = [state.groups[gid].chunks[name] for gid in family.shapes] if family else []
-        native = [chunk for chunk in chunks if chunk.native is not None]
-        plain = [chunk.body for chunk in chunks if chunk.native is None] + bodies[len(chunks) :]
-        parsed = parse_text(header(name, kind, help_text) + b"".join(plain), utf8_names=True)
-        found = list(encode_families(parsed))
-        for chunk in native:
-            for message in read_delimited(chunk.native or b""):
-                if not found:
-                    found.append(message)
-                else:
-                    found[0].metric.extend(message.metric)
-        messages += found
+        try:
+            messages += _family_messages(state, name, kind, help_text, bodies)
+        except ValueError as error:  # the parser's errors are ValueErrors too
+            left_out.append(f"{name}: {error}")
     return [write_delimited(messages)]
+
+
+def _family_messages(
+    state: State, name: str, kind: str, help_text: str | None, bodies: list[bytes]
+) -> list[Any]:
+    family = state.visible.get(name)
+    chunks = [state.groups[gid].chunks[name] for gid in family.shapes] if family else []
+    native = [chunk for chunk in chunks if chunk.native is not None]
+    plain = [chunk.body for chunk in chunks if chunk.native is None] + bodies[len(chunks) :]
+    parsed = parse_text(header(name, kind, help_text) + b"".join(plain), utf8_names=True)
+    found = list(encode_families(parsed))
+    for chunk in native:
+        for message in read_delimited(chunk.native or b""):
+            if not found:
+                found.append(message)
+            else:
+                found[0].metric.extend(message.metric)
+    return found
 
 
 def negotiate(accept: bytes) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from exporter.errors import CallerError, ExporterError, Invalid, Unauthorized, WrongMethod
 
-__all__ = ["JSON", "Call", "Reply", "error_reply", "json_reply", "plain_error"]
+__all__ = ["JSON", "Call", "Reply", "error_reply", "group_ttl", "json_reply", "plain_error"]
 
 JSON = "application/json"
 PLAIN = "text/plain; charset=utf-8"
@@ -129,3 +129,21 @@ def plain_error(error: ExporterError) -> Reply:
     return Reply(
         status, line.encode() + b"\n", PLAIN, [*error_headers(error), (b"x-content-type-options", b"nosniff")]
     )
+
+
+def group_ttl(header: bytes | None) -> float | None:
+    """The X-Group-TTL of a push, seconds; None without one.
+
+    Raises:
+        Invalid: It is no number of seconds.
+    """
+    if header is None:
+        return None
+    text = header.decode("latin-1")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise Invalid(f"X-Group-TTL is {text!r}: want seconds, 0 for never", "X-Group-TTL")
+    return seconds

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from exporter.errors import Invalid, Malformed
-from exporter.records import DEFAULT_ENGINE
+from exporter.records import DEFAULT_ENGINE, EVERY_ENGINE
 
 __all__ = [
     "AlertIn",
@@ -24,6 +24,7 @@ __all__ = [
     "MetricsIn",
     "TradeIn",
     "WeightsIn",
+    "check_engine",
     "check_name",
     "epoch_seconds",
     "read_alerts",
@@ -173,6 +174,13 @@ def check_name(text: str, field: str, what: str) -> str:
     return text
 
 
+def check_engine(text: str, field: str = "engine") -> str:
+    """`text` if it can name an engine: a name, and not the one that means all of them."""
+    if text == EVERY_ENGINE:
+        raise Invalid(f"engine is {text!r}, which means every engine: want the name of one", field)
+    return check_name(text, field, "engine")
+
+
 def _check_text(text: str, field: str, limit: int = 1000) -> str:
     if len(text) > limit:
         raise Invalid(f"{field} has {len(text)} characters: want at most {limit}", field, "out_of_range")
@@ -235,10 +243,20 @@ _MAP_RANGES = {
 }
 
 
-def read_metrics(body: bytes) -> tuple[MetricsIn, int]:
-    """The checked request of POST /metrics/push and the number of values in it."""
+def _choose(raw: Mapping[str, Any], chosen: str, given: str, field: str) -> str:
+    """The engine of the query, unless the body names another."""
+    if "engine" in raw and given != chosen:
+        raise Invalid(f"engine is {given!r} in the body and {chosen!r} in the query: want one of them", field)
+    return chosen
+
+
+def read_metrics(body: bytes, engine: str | None = None) -> tuple[MetricsIn, int]:
+    """The checked request of POST /metrics/push and the number of values in it; `engine` is the query's."""
     request = _read_metrics_json(body)
-    check_name(request.engine, "engine", "engine")
+    if engine is not None:
+        chosen = _choose(_read_object(body), engine, request.engine, "engine")
+        request = msgspec.structs.replace(request, engine=chosen)
+    check_engine(request.engine)
     accepted = 0
     if request.started_at is not None:
         epoch_seconds(request.started_at, "started_at")
@@ -268,8 +286,13 @@ def read_metrics(body: bytes) -> tuple[MetricsIn, int]:
     return request, accepted
 
 
-def read_trades(body: bytes) -> list[TradeIn]:
-    """The checked trades of POST /trades, in any of its three shapes, their times as epoch seconds."""
+def read_trades(body: bytes, engine: str | None = None) -> list[TradeIn]:
+    """The checked trades of POST /trades, in any of its three shapes, their times as epoch seconds.
+
+    Args:
+        body: The request.
+        engine: The query's, for every trade that names none.
+    """
     start = body.lstrip(b" \t\r\n")[:1]
     prefix = ""
     if start == b"[":
@@ -288,7 +311,23 @@ def read_trades(body: bytes) -> list[TradeIn]:
         raise Invalid(
             f"{len(trades)} trades: want at most {MAX_TRADES} in one request", "trades", "out_of_range"
         )
+    if engine is not None:
+        raws = _trade_objects(body, start)
+        trades = [
+            msgspec.structs.replace(
+                trade, engine=_choose(raw, engine, trade.engine, prefix.format(i) + "engine")
+            )
+            for i, (trade, raw) in enumerate(zip(trades, raws, strict=True))
+        ]
     return [_check_trade(trade, prefix.format(i)) for i, trade in enumerate(trades)]
+
+
+def _trade_objects(body: bytes, start: bytes) -> list[dict[str, Any]]:
+    """The trades as they came, which says what they left out."""
+    raw: Any = msgspec.json.decode(body)
+    if start == b"[":
+        return list(raw)
+    return list(raw["trades"]) if "trades" in raw else [raw]
 
 
 def _read_object(body: bytes) -> Mapping[str, Any]:
@@ -296,8 +335,9 @@ def _read_object(body: bytes) -> Mapping[str, Any]:
 
 
 def _check_trade(trade: TradeIn, at: str) -> TradeIn:
-    for field in ("trade_id", "strategy", "symbol", "engine"):
+    for field in ("trade_id", "strategy", "symbol"):
         check_name(getattr(trade, field), at + field, field)
+    check_engine(trade.engine, at + "engine")
     ts = epoch_seconds(trade.ts, at + "ts")
     for field in ("qty", "price"):
         value = getattr(trade, field)

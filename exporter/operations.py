@@ -18,7 +18,7 @@ from exporter.errors import Conflict, Invalid, PreconditionFailed
 from exporter.families import Chunk, FamilyShape, compile_family, fill
 from exporter.grouping import group_key
 from exporter.groups import NoTrades, check_room, remove_group
-from exporter.messages import AlertsIn, BreakerIn, MetricsIn, TradeIn, WeightsIn
+from exporter.messages import AlertIn, AlertsIn, BreakerIn, MetricsIn, TradeIn, WeightsIn
 from exporter.records import EVERY_ENGINE, BreakerChange, BreakerDoc, Trade, WeightsDoc
 from exporter.state import Draft, Group
 from exporter.store import TradeKey
@@ -109,6 +109,7 @@ class PushEngine(NoTrades):
     accepted: int
     series_limit: int
     who: str
+    ttl_seconds: float | None = None
 
     def plan(self, draft: Draft) -> dict[str, int]:
         """How many values were taken."""
@@ -145,7 +146,9 @@ class PushEngine(NoTrades):
                 chunks,
                 push_time=draft.now,
                 failure_time=old.failure_time if old else 0.0,
-                ttl_seconds=old.ttl_seconds if old else None,
+                ttl_seconds=self.ttl_seconds
+                if self.ttl_seconds is not None
+                else (old.ttl_seconds if old else None),
             ),
         )
         draft.engines[engine] = doc
@@ -317,43 +320,51 @@ class TakeAlerts(NoTrades):
         released: set[str] = set()
         ignored = 0
         for alert in self.request.alerts:
-            alertname = alert.labels.get("alertname", "")
-            rule = self.rules.get(alertname)
-            if rule is None and alertname not in REPORTS_BREAKERS and alert.labels.get("breaker"):
-                rule = AlertRule(alert.labels["breaker"], latch=False)
-            if rule is None:
-                ignored += 1
-                continue
-            know_breaker(draft, rule.breaker)
-            key = alert.fingerprint or ",".join(f"{k}={v}" for k, v in sorted(alert.labels.items()))
-            reason = alert.annotations.get("summary") or alert.annotations.get("description") or alertname
-            for engine in (EVERY_ENGINE, *sorted(draft.engine_names())):
-                before = draft.breaker(engine, rule.breaker) or BreakerDoc()
-                if alert.status == "firing":
-                    if key in (before.holds["alert"].keys if "alert" in before.holds else ()):
-                        continue
-                    after = machine.hold(
-                        before,
-                        "alert",
-                        f"{alertname}: {reason}"[:1000],
-                        draft.now,
-                        key=key,
-                        latched=rule.latch,
-                    )
-                    tripped.add(rule.breaker)
-                else:
-                    after = machine.release_alert(before, key, draft.now)
-                    if "alert" in before.holds and "alert" not in after.holds:
-                        released.add(rule.breaker)
-                change_breaker(
-                    draft, engine, rule.breaker, after, "alert", f"{alertname} is {alert.status}", self.who
-                )
+            rules = self._rules_of(alert)
+            ignored += not rules
+            for rule in rules:
+                trips, lets_go = self._apply(draft, alert, rule)
+                tripped |= {rule.breaker} if trips else set()
+                released |= {rule.breaker} if lets_go else set()
         return {
             "accepted": len(self.request.alerts),
             "tripped": sorted(tripped),
             "released": sorted(released),
             "ignored": ignored,
         }
+
+    def _rules_of(self, alert: AlertIn) -> list[AlertRule]:
+        """What an alert trips: the breaker it is mapped to, and the one of its own label."""
+        alertname = alert.labels.get("alertname", "")
+        mapped = self.rules.get(alertname)
+        rules = [] if mapped is None else [mapped]
+        own = alert.labels.get("breaker")
+        if own and alertname not in REPORTS_BREAKERS and own not in [rule.breaker for rule in rules]:
+            rules.append(AlertRule(own, latch=False))
+        return rules
+
+    def _apply(self, draft: Draft, alert: AlertIn, rule: AlertRule) -> tuple[bool, bool]:
+        """Let an alert act on one breaker of every engine: whether it tripped one, whether it let one go."""
+        know_breaker(draft, rule.breaker)
+        alertname = alert.labels.get("alertname", "")
+        key = alert.fingerprint or ",".join(f"{k}={v}" for k, v in sorted(alert.labels.items()))
+        reason = alert.annotations.get("summary") or alert.annotations.get("description") or alertname
+        tripped = released = False
+        for engine in (EVERY_ENGINE, *sorted(draft.engine_names())):
+            before = draft.breaker(engine, rule.breaker) or BreakerDoc()
+            if alert.status == "firing":
+                if key in (before.holds["alert"].keys if "alert" in before.holds else ()):
+                    continue
+                text = f"{alertname}: {reason}"[:1000]
+                after = machine.hold(before, "alert", text, draft.now, key=key, latched=rule.latch)
+                tripped = True
+            else:
+                after = machine.release_alert(before, key, draft.now)
+                released = released or ("alert" in before.holds and "alert" not in after.holds)
+            change_breaker(
+                draft, engine, rule.breaker, after, "alert", f"{alertname} is {alert.status}", self.who
+            )
+        return tripped, released
 
 
 @dataclass(slots=True)
@@ -380,6 +391,6 @@ class Expire(NoTrades):
 
 
 def is_expired(group: Group, default_ttl: float, now: float) -> bool:
-    """Whether a group has not been pushed for its time to live."""
+    """Whether a group has not been pushed for its time to live; a refused push does not keep it alive."""
     ttl = group.ttl_seconds if group.ttl_seconds is not None else default_ttl
-    return bool(ttl) and now - max(group.push_time, group.failure_time) > ttl
+    return bool(ttl) and now - (group.push_time or group.failure_time) > ttl

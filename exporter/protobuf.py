@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+_MAX_UINT64 = 2**64 - 1
 _PACKAGE = "io.prometheus.client"
 _KIND_OF = ("counter", "gauge", "summary", "untyped", "histogram", "gaugehistogram")
 _FIELD_OF = {
@@ -294,12 +295,12 @@ def _encode_value(out: Any, kind: str, metric: Metric, values: list[bytes]) -> N
     body.sample_sum = 0.0 if metric.sum == CONSTANT_ZERO else float(values[metric.sum])
     count = 0.0 if metric.count == CONSTANT_ZERO else float(values[metric.count])
     if kind == "summary":
-        body.sample_count = int(count)
+        body.sample_count = min(int(count), _MAX_UINT64)
         for quantile, slot in metric.points:
             body.quantile.add(quantile=quantile, value=float(values[slot]))
         return
     counts = [float(values[slot]) if slot != CONSTANT_ZERO else count for _, slot in metric.points]
-    floats = not all(number.is_integer() for number in (count, *counts))
+    floats = not all(number.is_integer() and number < 2.0**64 for number in (count, *counts))
     if floats:
         body.sample_count_float = count
     else:

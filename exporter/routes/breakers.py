@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import msgspec
 
 from exporter.http import Call, Reply, json_reply
-from exporter.messages import check_name, read_alerts, read_breaker
+from exporter.messages import check_engine, check_name, read_alerts, read_breaker
 from exporter.operations import SwitchBreaker, TakeAlerts
 from exporter.records import DEFAULT_ENGINE, BreakerDoc
 from exporter.routes.deck import MAX_PAGE, breaker_view, whole_number
@@ -18,7 +18,7 @@ __all__ = ["get_breakers", "get_history", "post_alerts", "post_breaker"]
 
 async def get_breakers(service: Service, call: Call) -> Reply:
     """GET /breakers."""
-    engine = check_name(call.arguments("engine").get("engine", DEFAULT_ENGINE), "engine", "engine")
+    engine = check_engine(call.arguments("engine").get("engine", DEFAULT_ENGINE))
     state, now = service.state, service.now()
     source = engine if (engine, "manual") in state.breakers else "*"
     views = {
@@ -52,7 +52,7 @@ async def post_breaker(service: Service, call: Call) -> Reply:
     name = check_name(unquote(call.params["name"]), "name", "breaker")
     engine = call.arguments("engine").get("engine")
     if engine is not None:
-        check_name(engine, "engine", "engine")
+        check_engine(engine)
     answer = await service.writer.submit(SwitchBreaker(name, read_breaker(call.body), engine, call.who))
     shown = engine or DEFAULT_ENGINE
     doc: BreakerDoc = answer[shown]
@@ -61,6 +61,7 @@ async def post_breaker(service: Service, call: Call) -> Reply:
 
 async def post_alerts(service: Service, call: Call) -> Reply:
     """POST /alerts."""
+    call.arguments()
     return json_reply(
         await service.writer.submit(TakeAlerts(read_alerts(call.body), service.rules, call.who))
     )

@@ -8,8 +8,8 @@ import math
 from typing import Any
 
 from exporter.errors import Invalid
-from exporter.http import Call, Reply, json_reply
-from exporter.messages import check_name, epoch_seconds, read_metrics, read_trades
+from exporter.http import Call, Reply, group_ttl, json_reply
+from exporter.messages import check_engine, epoch_seconds, read_metrics, read_trades
 from exporter.operations import PushEngine, RecordTrades
 from exporter.records import DEFAULT_ENGINE, BreakerDoc, EngineDoc, Trade
 from exporter.service import Service
@@ -23,15 +23,23 @@ MAX_WAIT_SECONDS = 60.0
 
 async def post_metrics(service: Service, call: Call) -> Reply:
     """POST /metrics/push."""
-    push, accepted = read_metrics(call.body)
-    answer = await service.writer.submit(PushEngine(push, accepted, service.settings.max_series, call.who))
+    push, accepted = read_metrics(call.body, _engine(call))
+    ttl = group_ttl(call.headers.get(b"x-group-ttl"))
+    operation = PushEngine(push, accepted, service.settings.max_series, call.who, ttl)
+    answer = await service.writer.submit(operation)
     service.telemetry.samples.inc(accepted)
     return json_reply(answer)
 
 
 async def post_trades(service: Service, call: Call) -> Reply:
     """POST /trades."""
-    return json_reply(await service.writer.submit(RecordTrades(read_trades(call.body))))
+    return json_reply(await service.writer.submit(RecordTrades(read_trades(call.body, _engine(call)))))
+
+
+def _engine(call: Call) -> str | None:
+    """The query's engine, the only argument these routes know."""
+    engine = call.arguments("engine").get("engine")
+    return None if engine is None else check_engine(engine)
 
 
 def whole_number(text: str, field: str, low: int, high: int) -> int:
@@ -68,6 +76,8 @@ async def get_trades(service: Service, call: Call) -> Reply:
     """GET /trades."""
     arguments = call.arguments("strategy", "since", "until", "cursor", "limit", "engine")
     limit = whole_number(arguments.get("limit", "100"), "limit", 1, MAX_PAGE)
+    if "engine" in arguments:
+        check_engine(arguments["engine"])
     query = TradeQuery(
         engine=arguments.get("engine"),
         strategy=arguments.get("strategy"),
@@ -125,7 +135,7 @@ async def get_status(service: Service, call: Call) -> Reply:
     """GET /status, with If-None-Match and ?wait= as a long poll."""
     arguments = call.arguments("engine", "wait")
     engine = arguments.get("engine", DEFAULT_ENGINE)
-    check_name(engine, "engine", "engine")
+    check_engine(engine)
     wait = 0.0
     if "wait" in arguments:
         try:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from exporter.catalogue import ENGINE_JOB, PUSHED_KINDS, is_reserved
 from exporter.encoding import decode_body
-from exporter.errors import CallerError, ExporterError, Inconsistent, Invalid, TooLarge, WrongMethod
+from exporter.errors import CallerError, ExporterError, Inconsistent, ParseError, TooLarge, WrongMethod
 from exporter.families import Family, FamilyShape, Parsed, check_family, compile_family
 from exporter.grouping import GroupKey, group_key, parse_labels
 from exporter.groups import DeleteGroup, PushGroup
-from exporter.http import Call, Reply, plain_error
+from exporter.http import Call, Reply, group_ttl, plain_error
 from exporter.layout import Cut, Layout, cut_body
 from exporter.protobuf import is_protobuf, native_with_labels, parse_protobuf
 from exporter.service import Service
@@ -24,6 +25,8 @@ __all__ = ["count_refusal", "handle", "push"]
 ACCEPTED = Reply(200)
 ALLOWED = "DELETE, OPTIONS, POST, PUT"
 INVALID = "pushed metrics are invalid or inconsistent with existing metrics"
+_MAX_COUNT = 2.0**64
+"""Beyond it lies no count: the reference keeps 64 bits, and so does a protobuf scrape."""
 _PREFIX = len(b"/metrics/")
 _NO_NATIVE: Mapping[str, bytes] = {}
 
@@ -140,7 +143,7 @@ def read_push(service: Service, call: Call) -> PushGroup:
         layout=layout,
         values=values,
         replace=call.method == "PUT",
-        ttl_seconds=_ttl(call.headers.get(b"x-group-ttl")),
+        ttl_seconds=group_ttl(call.headers.get(b"x-group-ttl")),
         series_limit=settings.max_series,
         native=native,
         refusal=refusal,
@@ -151,9 +154,16 @@ def _parsed(service: Service, body: bytes, cut: Cut | None) -> Parsed:
     if cut is None:
         return parse_protobuf(body)
     settings = service.settings
-    return service.memo.parsed(cut) or parse_text(
-        body, accept_crlf=settings.accept_crlf, utf8_names=settings.utf8_names
-    )
+    known = service.memo.parsed(cut)
+    if known is not None:
+        return known
+    parsed = parse_text(body, accept_crlf=settings.accept_crlf, utf8_names=settings.utf8_names)
+    for slot in parsed.counts:
+        if _MAX_COUNT < float(parsed.values[slot]) < math.inf:
+            raise ParseError(
+                f"text format parsing error: a count of {parsed.values[slot].decode()}: want at most 2^64 - 1"
+            )
+    return parsed
 
 
 def _shapes(parsed: Parsed, key: GroupKey, limit: int, utf8_names: bool) -> dict[str, FamilyShape]:
@@ -192,16 +202,3 @@ def check_not_the_decks(family: Family, key: GroupKey) -> None:
                 f'the deck itself fills "{family.name}" of job="{ENGINE_JOB}", instance="{engine}" from '
                 "POST /metrics/push: push it there, or under another job"
             )
-
-
-def _ttl(header: bytes | None) -> float | None:
-    if header is None:
-        return None
-    text = header.decode("latin-1")
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 1e9:
-        raise Invalid(f"X-Group-TTL is {text!r}: want seconds, 0 for never", "X-Group-TTL")
-    return seconds

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zlib
 
+import structlog
+
 from exporter.catalogue import CATALOGUE
 from exporter.deck import computed_families
 from exporter.exposition import (
     OPENMETRICS,
-    TEXT,
     OwnFamily,
     negotiate,
     push_times,
@@ -42,7 +43,20 @@ def own_families(service: Service) -> list[OwnFamily]:
     return [*telemetry.families(), *known]
 
 
-_RENDER = {TEXT: render_text, OPENMETRICS: render_openmetrics, PROTOBUF: render_protobuf}
+log = structlog.get_logger(__name__)
+
+
+def _render(service: Service, content_type: str) -> list[bytes]:
+    own = own_families(service)
+    if content_type == OPENMETRICS:
+        return render_openmetrics(service.state, own)
+    if content_type != PROTOBUF:
+        return render_text(service.state, own)
+    left_out: list[str] = []
+    parts = render_protobuf(service.state, own, left_out)
+    if left_out:
+        log.error("families that protobuf cannot say are left out", families=left_out)
+    return parts
 
 
 def compress(reply: Reply) -> list[bytes]:
@@ -55,7 +69,7 @@ async def get_metrics(service: Service, call: Call) -> Reply:
     """The page, in the format and encoding the scraper asks for."""
     start = service.clock()
     content_type = negotiate(call.headers.get(b"accept", b""))
-    parts = _RENDER[content_type](service.state, own_families(service))
+    parts = _render(service, content_type)
     reply = Reply(200, content_type=content_type, parts=parts)
     if b"gzip" in call.headers.get(b"accept-encoding", b""):
         reply.parts = await service.read(lambda: compress(reply))

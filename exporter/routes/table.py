@@ -40,6 +40,7 @@ class Route:
 
 
 _ENGINE = ("engine", "string", "Engine; the default engine's view without it.")
+_PUSHER = ("engine", "string", "Engine, where the body names none.")
 _LIMIT = ("limit", "integer", "At most so many, 1 to 10000; 100 by default.")
 
 ROUTES: tuple[Route, ...] = (
@@ -50,6 +51,10 @@ ROUTES: tuple[Route, ...] = (
         "push",
         "Push an engine's values.",
         (MetricsIn,),
+        arguments=(_PUSHER,),
+        headers=(
+            ("X-Group-TTL", "Seconds after which the engine's group leaves without a push; 0 is never."),
+        ),
         api="deck",
     ),
     Route(
@@ -59,6 +64,7 @@ ROUTES: tuple[Route, ...] = (
         "push",
         "Record trades, each id once.",
         (TradeIn, list[TradeIn], TradesIn),
+        arguments=(_PUSHER,),
         api="deck",
     ),
     Route(

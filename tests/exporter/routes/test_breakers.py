@@ -94,3 +94,19 @@ def test_an_engine_born_later_starts_with_the_operators_holds(deck: Deck) -> Non
     assert deck.send("GET", "/status?engine=second").json["halted"] is True
     deck.send("POST", "/breakers/venue", {"tripped": False, "reason": "up"})
     assert deck.send("GET", "/status?engine=second").json["halted"] is False
+
+
+def test_a_mapped_alert_trips_its_own_label_too(make_deck: Starter) -> None:
+    """The mapping adds a breaker, it takes none away; each is let go by its own rule."""
+    deck = make_deck(DECK_ALERT_BREAKERS="FooAlert=equity:latch")
+    alert = {"labels": {"alertname": "FooAlert", "breaker": "daily_loss"}, "fingerprint": "f"}
+
+    def send(status: str) -> dict[str, object]:
+        body = {"version": "4", "alerts": [{**alert, "status": status}]}
+        answer: dict[str, object] = deck.send("POST", "/alerts", body).json
+        return answer
+
+    assert send("firing")["tripped"] == ["daily_loss", "equity"]
+    assert send("resolved")["released"] == ["daily_loss"]
+    breakers = deck.send("GET", "/status").json["breakers"]
+    assert (breakers["daily_loss"]["open"], breakers["equity"]["open"]) == (False, True)

@@ -217,3 +217,57 @@ def test_a_losing_trade_leaves_the_openmetrics_page_valid(deck: Deck) -> None:
     }
     assert (buckets[2].labels["le"], buckets[-1].labels["le"], buckets[-1].value) == ("-100.0", "+Inf", 2.0)
     assert shown[f'trading_trade_pnl_usd_sum{{{AT},strategy="scalp"}}'] == -67.0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field"),
+    [
+        ("POST", "/metrics/push", {"engine": "*", "equity_usd": 1}, "engine"),
+        ("POST", "/metrics/push?engine=*", {"equity_usd": 1}, "engine"),
+        ("POST", "/metrics/push?engine=a", {"engine": "default", "equity_usd": 1}, "engine"),
+        ("POST", "/metrics/push?who=a", {"equity_usd": 1}, "who"),
+        ("POST", "/trades", {**TRADE, "engine": "*"}, "engine"),
+        ("POST", "/trades?engine=a", [TRADE, {**TRADE, "engine": "b"}], "[1].engine"),
+        ("POST", "/trades?who=a", TRADE, "who"),
+        ("POST", "/allocator/weights?engine=a", {"weights": {"s": 0.5}}, "engine"),
+        ("POST", "/alerts?engine=a", {"version": "4", "alerts": []}, "engine"),
+        ("POST", "/breakers/manual?engine=*", {"tripped": True, "reason": "r"}, "engine"),
+        ("GET", "/status?engine=*", None, "engine"),
+        ("GET", "/breakers?engine=*", None, "engine"),
+        ("GET", "/trades?engine=*", None, "engine"),
+    ],
+)
+def test_an_engine_is_named_once_and_is_one(
+    deck: Deck, method: str, path: str, body: object, field: str
+) -> None:
+    """The name that means all is refused; so is one that contradicts another, and what nobody reads."""
+    answer = deck.send(method, path, body)
+    assert (answer.status, answer.json["field"]) == (422, field)
+    status = deck.send("GET", "/status").json
+    assert (status["metrics"], status["engines"], status["halted"]) == ({}, ["default"], False)
+
+
+def test_the_query_chooses_the_engine(deck: Deck) -> None:
+    """It stands for every value and trade that names none."""
+    assert deck.send("POST", "/metrics/push?engine=zz", {"equity_usd": 1}).status == 200
+    assert deck.send("POST", "/metrics/push?engine=zz", {"engine": "zz", "equity_usd": 2}).status == 200
+    for body in (TRADE, [{**TRADE, "trade_id": "t2"}], {"trades": [{**TRADE, "trade_id": "t3"}]}):
+        assert deck.send("POST", "/trades?engine=zz", body).json["accepted"] == 1
+    assert deck.send("GET", "/status").json["metrics"] == {}
+    assert deck.send("GET", "/status?engine=zz").json["metrics"]["equity_usd"]["value"] == 2
+    assert {trade["engine"] for trade in deck.send("GET", "/trades").json["trades"]} == {"zz"}
+
+
+def test_an_engines_group_may_have_a_time_to_live(deck: Deck) -> None:
+    """X-Group-TTL counts here as on the gateway: kept by later pushes, and over when they stop."""
+    assert deck.send("POST", "/metrics/push", PUSH, {"X-Group-TTL": "10"}).status == 200
+    deck.tick(8)
+    deck.send("POST", "/metrics/push", {"equity_usd": 1})
+    deck.tick(8)
+    deck.run(deck.app.expire())
+    assert deck.send("GET", "/status").json["groups"] == 1
+    deck.tick(3)
+    deck.run(deck.app.expire())
+    assert deck.send("GET", "/status").json["metrics"] == {}
+    refused = deck.send("POST", "/metrics/push", PUSH, {"X-Group-TTL": "soon"})
+    assert (refused.status, refused.json["field"]) == (422, "X-Group-TTL")

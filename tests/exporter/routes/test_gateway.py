@@ -7,6 +7,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from exporter.errors import REASONS
+from exporter.exposition import render_protobuf
+from exporter.families import Chunk
 from exporter.protobuf import PROTOBUF, new_family, read_delimited, write_delimited
 from scripts.native import find_program
 from tests.exporter.conftest import Starter
@@ -339,3 +341,58 @@ def test_a_known_shape_shows_new_numbers(deck: Deck) -> None:
     histogram = b'# TYPE h histogram\nh_bucket{le="+Inf"} %s\nh_sum 1\nh_count %s\n'
     assert deck.send("PUT", JOB, histogram % (b"3", b"3")).status == 200
     assert deck.send("PUT", JOB, histogram % (b"-3", b"-3")).status == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"# TYPE h histogram\nh_count 1e30\n",
+        b'# TYPE h histogram\nh_bucket{le="1"} 1e20\nh_count 1\n',
+        b"# TYPE s summary\ns_count 1e30\n",
+    ],
+)
+def test_a_count_beyond_64_bits_is_refused(deck: Deck, body: bytes) -> None:
+    """It leaves no trace, and a protobuf scrape goes on."""
+    answer = deck.send("PUT", JOB, body)
+    assert (answer.status, "want at most 2^64 - 1" in answer.text) == (400, True)
+    assert deck.send("GET", "/status").json["groups"] == 0
+    assert deck.send("GET", "/metrics", headers={"Accept": PROTOBUF}).status == 200
+
+
+def test_the_largest_counts_of_protobuf_come_back_after_a_restart(make_deck: Starter) -> None:
+    """64 bits full, or a float beyond them: taken, stored, loaded and shown in every format."""
+    full, beyond = new_family(), new_family()
+    full.name, full.type = "s", 2
+    full.metric.add().summary.sample_count = 2**64 - 1
+    beyond.name, beyond.type = "h", 4
+    beyond.metric.add().histogram.sample_count_float = 1e30
+    deck = make_deck()
+    assert deck.send("PUT", JOB, write_delimited([full, beyond]), PROTO).status == 200
+    for _ in range(2):
+        page = deck.send("GET", "/metrics", headers={"Accept": PROTOBUF})
+        families = {family.name: family for family in read_delimited(page.body)}
+        assert families["s"].metric[0].summary.sample_count == 2**64 - 1
+        assert families["h"].metric[0].histogram.sample_count_float == 1e30
+        deck = make_deck()
+
+
+def test_a_family_protobuf_cannot_say_costs_no_other(deck: Deck) -> None:
+    """The second line: what cannot be encoded is named and left out, the rest of the page stands."""
+    deck.send("PUT", JOB, b"m 1\nn 1\n")
+    group = next(iter(deck.app.service.state.groups.values()))
+    chunk = group.chunks["m"]
+    group.chunks["m"] = Chunk(chunk.shape, b"m{} no number\n")  # type: ignore[index]
+    left_out: list[str] = []
+    page = b"".join(render_protobuf(deck.app.service.state, [], left_out))
+    assert [family.name for family in read_delimited(page)] == ["n"]
+    assert left_out[0].startswith("m: ")
+
+
+def test_a_refused_push_does_not_keep_a_group_alive(deck: Deck) -> None:
+    """Its time runs from the last push that was taken; a group never pushed, from the last refusal."""
+    deck.send("PUT", JOB, b"m 1\n", {"X-Group-TTL": "10"})
+    deck.tick(8)
+    assert deck.send("PUT", JOB, b"m 1 0\n").status == 400
+    deck.tick(3)
+    deck.run(deck.app.expire())
+    assert deck.send("GET", "/status").json["groups"] == 0
