@@ -233,7 +233,7 @@ CATALOGUE: dict[str, Entry] = {
         _entry("exporter_queue_length", "gauge", "", "exporter", "Requests that wait for the writer."),
         _entry("exporter_queue_capacity", "gauge", "", "exporter", "Requests that may wait."),
         _entry("exporter_groups", "gauge", "", "exporter", "Groups in the exposition."),
-        _entry("exporter_series", "gauge", "", "exporter", "Pushed series in the exposition."),
+        _entry("exporter_series", "gauge", "", "exporter", "Series in the exposition that pushes made."),
         _entry("exporter_series_limit", "gauge", "", "exporter", "Most pushed series that are taken."),
         _entry(
             "pushgateway_http_requests_total",

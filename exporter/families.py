@@ -204,6 +204,7 @@ def compile_family(family: Family, grouping: Sequence[tuple[str, str]]) -> Famil
     prefixes: list[bytes] = []
     picks: list[int] = []
     keys: list[bytes] = []
+    hollow = False
     if point_label in overwrite:
         raise Inconsistent(
             f'{kind} "{name}" in a group with the label "{point_label}": its lines need that label themselves'
@@ -211,15 +212,18 @@ def compile_family(family: Family, grouping: Sequence[tuple[str, str]]) -> Famil
     for metric in family.metrics:
         merged = {"instance": "", **dict(metric.labels), **overwrite}
         labels = sorted(merged.items())
+        # To Prometheus an empty label is no label; instance alone is always written, empty or not.
+        told = [(k, v) for k, v in labels if v or k == "instance"]
+        hollow = hollow or len(told) != len(labels)
         if point_label is None:
             prefixes.append(series_prefix(name, labels))
             picks.append(metric.value)
-            keys.append(prefixes[-1])
+            keys.append(prefixes[-1] if len(told) == len(labels) else series_prefix(name, told))
             continue
         if point_label in merged:
             raise Inconsistent(f'{kind} "{name}" has the label "{point_label}" beside its own {point_label}')
         _append_points(family, metric, point_label, labels, prefixes, picks)
-        keys.append(prefixes[-1])
+        keys.append(prefixes[-1] if len(told) == len(labels) else series_prefix(f"{name}_count", told))
     if len(set(keys)) != len(keys):
         twice = next(key for i, key in enumerate(keys) if key in keys[:i])
         raise Inconsistent(
@@ -227,7 +231,7 @@ def compile_family(family: Family, grouping: Sequence[tuple[str, str]]) -> Famil
             "with the same name and label values"
         )
     lines = tuple(prefixes)
-    identities = lines if point_label is None else tuple(keys)
+    identities = lines if point_label is None and not hollow else tuple(keys)
     return FamilyShape(name, kind, family.help, lines, compact_picks(picks), identities)
 
 

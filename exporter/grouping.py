@@ -35,6 +35,16 @@ class GroupKey:
     labels: tuple[tuple[str, str], ...]
     id: str
 
+    @property
+    def hollow(self) -> bool:
+        """Whether a label is empty, which to Prometheus is no label at all."""
+        return any(not value for _, value in self.labels)
+
+    @property
+    def bare(self) -> str:
+        """The id without empty labels: two groups that share it would be one in the exposition."""
+        return group_key({name: value for name, value in self.labels if value}).id
+
     def __hash__(self) -> int:
         return hash(self.id)
 

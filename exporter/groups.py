@@ -48,6 +48,8 @@ class PushGroup(NoTrades):
         """Number of samples pushed."""
         gid = self.key.id
         old = draft.group(gid)
+        if old is None:
+            check_alone(draft, self.key)
         try:
             group = self._group(draft, old)
         except Inconsistent:
@@ -98,14 +100,31 @@ class PushGroup(NoTrades):
         }
 
 
-def check_room(draft: Draft, old: Group | None, wanted: int, limit: int) -> None:
-    """Refuse a group of `wanted` series if all together would be over the limit.
+def check_alone(draft: Draft, key: GroupKey) -> None:
+    """Refuse a new group that would be another's twin: its push times would stand twice on the page.
 
     Raises:
-        LimitReached: They would, and this group grows.
+        Inconsistent: Without its empty labels it is another group, or an engine's own.
     """
-    after = draft.series - (old.series if old else 0) + wanted
-    if after > limit and wanted > (old.series if old else 0):
+    told = {name: value for name, value in key.labels if value}
+    twin = draft.twin(key)
+    if key.hollow and set(told) == {"job", "instance"} and told["job"] == ENGINE_JOB:
+        twin = key.bare
+    if twin is not None:
+        raise Inconsistent(
+            f"an empty label is no label to Prometheus: the group {key.id} would be the same as {twin}"
+        )
+
+
+def check_room(draft: Draft, old: Group | None, wanted: int, limit: int, computed: int = 0) -> None:
+    """Refuse a group of `wanted` series, and as many more computed ones, if all would be over the limit.
+
+    Raises:
+        LimitReached: They would, and there are more of them than before.
+    """
+    more = wanted - (old.series if old else 0)
+    after = draft.series + draft.computed + more + computed
+    if after > limit and max(more, computed) > 0:
         raise LimitReached(
             f"{after} series after this push: DECK_MAX_SERIES is {limit}; delete groups nobody pushes"
         )

@@ -20,6 +20,7 @@ from exporter.grouping import group_key
 from exporter.groups import NoTrades, check_room, remove_group
 from exporter.messages import AlertIn, AlertsIn, BreakerIn, MetricsIn, TradeIn, WeightsIn
 from exporter.records import EVERY_ENGINE, BreakerChange, BreakerDoc, Trade, WeightsDoc
+from exporter.room import computed_growth
 from exporter.state import Draft, Group
 from exporter.store import TradeKey
 from exporter.trades import ZERO_TOTALS, add_trades, endless_total
@@ -54,8 +55,9 @@ def know_engine(draft: Draft, engine: str) -> None:
     if draft.breaker(engine, "manual") is None:
         for name in draft.breaker_names():
             start = draft.breaker(EVERY_ENGINE, name) or BreakerDoc()
-            draft.breakers[engine, name] = BreakerDoc(
-                holds=start.holds, trips=int(start.open), changed_at=draft.now if start.open else 0.0
+            at = draft.now if start.open else 0.0
+            draft.put_breaker(
+                engine, name, BreakerDoc(holds=start.holds, trips=int(start.open), changed_at=at)
             )
         for strategy in draft.current_weights.weights:
             know_strategy(draft, engine, strategy)
@@ -64,14 +66,16 @@ def know_engine(draft: Draft, engine: str) -> None:
 def know_strategy(draft: Draft, engine: str, strategy: str) -> None:
     """Start the counters of a strategy at zero, or `increase` would not see its first trade."""
     if draft.total((engine, strategy)) is None:
-        draft.totals[engine, strategy] = ZERO_TOTALS
+        draft.put_total((engine, strategy), ZERO_TOTALS)
 
 
 def know_breaker(draft: Draft, name: str) -> None:
     """Give every engine a breaker that is heard of for the first time."""
+    if draft.breaker(EVERY_ENGINE, name) is not None:
+        return
     for engine in (EVERY_ENGINE, *draft.engine_names()):
         if draft.breaker(engine, name) is None:
-            draft.breakers[engine, name] = BreakerDoc()
+            draft.put_breaker(engine, name, BreakerDoc())
 
 
 def change_breaker(
@@ -81,7 +85,7 @@ def change_breaker(
     before = draft.breaker(engine, name) or BreakerDoc()
     if after == before:
         return
-    draft.breakers[engine, name] = after
+    draft.put_breaker(engine, name, after)
     had, has = source in before.holds, source in after.holds
     if engine == EVERY_ENGINE or (had == has and after.holds.get(source) == before.holds.get(source)):
         return
@@ -136,7 +140,10 @@ class PushEngine(NoTrades):
         chunks = {name: chunk for name, chunk in (old.chunks if old else {}).items() if name not in ours}
         chunks.update({name: Chunk(shape, fill(shape, parsed.values)) for name, shape in shapes.items()})
         new_shapes = {name: chunk.shape for name, chunk in chunks.items()}
-        check_room(draft, old, sum(len(s.prefixes) for s in new_shapes.values()), self.series_limit)
+        pairs = [(engine, strategy) for strategy in self.push.pnl_by_strategy or ()]
+        more = computed_growth(draft, {engine}, pairs, self.push.breaker or ())
+        wanted = sum(len(shape.prefixes) for shape in new_shapes.values())
+        check_room(draft, old, wanted, self.series_limit, more)
         draft.state.index.replace(key.id, known, new_shapes)
         know_engine(draft, engine)
         draft.put_group(
@@ -183,6 +190,7 @@ class RecordTrades:
     """POST /trades: all or nothing, each id once."""
 
     trades: list[TradeIn]
+    series_limit: int
 
     @property
     def trade_keys(self) -> Collection[TradeKey]:
@@ -222,9 +230,12 @@ class RecordTrades:
                     "trades",
                     "out_of_range",
                 )
+        more = computed_growth(draft, {engine for engine, _ in totals}, totals)
+        check_room(draft, None, 0, self.series_limit, more)
         for engine, _ in totals:
             know_engine(draft, engine)
-        draft.totals.update(totals)
+        for key, total in totals.items():
+            draft.put_total(key, total)
         draft.trades.update(fresh)
         draft.trade_seq = seq
         return {"accepted": len(fresh), "duplicates": duplicates}
@@ -237,6 +248,7 @@ class SetWeights(NoTrades):
     request: WeightsIn
     if_match: int | None
     who: str
+    series_limit: int
 
     def plan(self, draft: Draft) -> WeightsDoc:
         """The weights that are in force now."""
@@ -256,7 +268,10 @@ class SetWeights(NoTrades):
             updated_at=draft.now,
             who=self.who,
         )
-        draft.weights.append(doc)
+        pairs = [(engine, strategy) for engine in draft.engine_names() for strategy in doc.weights]
+        more = computed_growth(draft, (), pairs) + max(len(doc.weights) - len(current.weights), 0)
+        check_room(draft, None, 0, self.series_limit, more)
+        draft.put_weights(doc)
         for engine in draft.engine_names():
             for strategy in doc.weights:
                 know_strategy(draft, engine, strategy)

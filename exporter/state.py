@@ -18,6 +18,10 @@ from exporter.records import (
     BREAKERS,
     DEFAULT_ENGINE,
     EVERY_ENGINE,
+    PNL_BUCKETS,
+    RESULTS,
+    SIDES,
+    SOURCES,
     BreakerChange,
     BreakerDoc,
     EngineDoc,
@@ -27,6 +31,18 @@ from exporter.records import (
 )
 
 __all__ = ["Draft", "Group", "State", "VisibleFamily"]
+
+
+TOTALS_SERIES = len(SIDES) * len(RESULTS) + 5 + len(PNL_BUCKETS) + 3
+"""Series of one strategy's totals: trades by side and result, five sums, and the PnL's histogram."""
+BREAKER_SERIES = len(SOURCES) + 2
+"""Series of one breaker of one engine."""
+
+
+def is_extra_breaker(key: tuple[str, str]) -> bool:
+    """Whether a push made it, and it is shown: not a default engine's own, not what engines start from."""
+    engine, name = key
+    return engine != EVERY_ENGINE and not (engine == DEFAULT_ENGINE and name in BREAKERS)
 
 
 class Group:
@@ -157,7 +173,9 @@ class State:
     Attributes:
         revision: Number of the last commit; `deck_revision` of the last one that changed what /status shows
             apart from pushed groups.
+        series: Series of pushed groups; `computed` of what the deck's records add to the exposition.
         mortal: Groups with a time to live of their own.
+        hollow: Groups with an empty label, by their id without it.
     """
 
     index: Index
@@ -170,7 +188,9 @@ class State:
     trade_seq: int = 0
     history_seq: int = 0
     series: int = 0
+    computed: int = 0
     mortal: set[str] = field(default_factory=set)
+    hollow: dict[str, str] = field(default_factory=dict)
     revision: int = 0
     deck_revision: int = 0
 
@@ -178,6 +198,19 @@ class State:
         for engine in (EVERY_ENGINE, DEFAULT_ENGINE):
             for name in BREAKERS:
                 self.breakers.setdefault((engine, name), BreakerDoc())
+
+    @property
+    def all_series(self) -> int:
+        """Every series that pushes made: what the limit counts."""
+        return self.series + self.computed
+
+    def count_computed(self) -> int:
+        """Series of totals, breakers and shares; those that always exist are nobody's push."""
+        return (
+            TOTALS_SERIES * len(self.totals)
+            + BREAKER_SERIES * sum(map(is_extra_breaker, self.breakers))
+            + len(self.weights.weights)
+        )
 
     def engine_names(self) -> set[str]:
         """Every engine that was ever heard of, the default one included."""
@@ -196,6 +229,12 @@ class State:
                 if old_shapes.get(name) is not shape:
                     self.visible.setdefault(name, VisibleFamily(shape.kind)).add(group_id, shape)
         self.series += (group.series if group else 0) - (old.series if old else 0)
+        known = group or old
+        if known is not None and known.key.hollow:
+            if group is None:
+                self.hollow.pop(known.key.bare, None)
+            else:
+                self.hollow[known.key.bare] = group_id
         if group is None:
             self.groups.pop(group_id, None)
         else:
@@ -238,6 +277,8 @@ class Draft:
         self.trade_seq = state.trade_seq
         self.history_seq = state.history_seq
         self.series = state.series
+        self.computed = state.computed
+        self.hollow: dict[str, str | None] = {}
         self.wiped = False
 
     def group(self, group_id: str) -> Group | None:
@@ -251,6 +292,33 @@ class Draft:
         old = self.group(group_id)
         self.series += (group.series if group else 0) - (old.series if old else 0)
         self.groups[group_id] = group
+        known = group or old
+        if known is not None and known.key.hollow:
+            self.hollow[known.key.bare] = None if group is None else group_id
+
+    def twin(self, key: GroupKey) -> str | None:
+        """Another group that differs from this one in empty labels only."""
+        bare = key.bare
+        if key.hollow and self.group(bare) is not None:
+            return bare
+        found = self.hollow[bare] if bare in self.hollow else self.state.hollow.get(bare)
+        return found if found != key.id else None
+
+    def put_total(self, key: tuple[str, str], total: Totals) -> None:
+        """Let the totals of an engine's strategy become these."""
+        self.computed += TOTALS_SERIES * (self.total(key) is None)
+        self.totals[key] = total
+
+    def put_breaker(self, engine: str, name: str, doc: BreakerDoc) -> None:
+        """Let a breaker become this."""
+        if self.breaker(engine, name) is None and is_extra_breaker((engine, name)):
+            self.computed += BREAKER_SERIES
+        self.breakers[engine, name] = doc
+
+    def put_weights(self, doc: WeightsDoc) -> None:
+        """Let these shares be in force."""
+        self.computed += len(doc.weights) - len(self.current_weights.weights)
+        self.weights.append(doc)
 
     def group_ids(self) -> Iterator[str]:
         """Every group there will be."""
@@ -315,6 +383,7 @@ class Draft:
         state.breakers.update(self.breakers)
         if self.weights:
             state.weights = self.weights[-1]
+        state.computed = self.computed
         state.trade_seq, state.history_seq = self.trade_seq, self.history_seq
         state.revision = revision
         if self.touches_deck:

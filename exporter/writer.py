@@ -317,5 +317,6 @@ def restore(state: State, snapshot: Snapshot) -> None:
         state.weights = snapshot.weights
     state.trade_seq = max(state.trade_seq, snapshot.trade_seq)
     state.history_seq = max(state.history_seq, snapshot.history_seq)
+    state.computed = state.count_computed()
     state.revision, state.deck_revision = snapshot.revision, snapshot.deck_revision
     state.index.commit(mark)

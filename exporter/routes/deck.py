@@ -7,12 +7,13 @@ import io
 import math
 from typing import Any
 
-from exporter.errors import Invalid
+from exporter.errors import Invalid, TooLarge
 from exporter.http import Call, Reply, group_ttl, json_reply
 from exporter.messages import check_engine, epoch_seconds, read_metrics, read_trades
 from exporter.operations import PushEngine, RecordTrades
 from exporter.records import DEFAULT_ENGINE, BreakerDoc, EngineDoc, Trade
 from exporter.service import Service
+from exporter.state import TOTALS_SERIES
 from exporter.store import TradeQuery
 
 __all__ = ["breaker_view", "get_status", "get_trades", "post_metrics", "post_trades"]
@@ -24,6 +25,7 @@ MAX_WAIT_SECONDS = 60.0
 async def post_metrics(service: Service, call: Call) -> Reply:
     """POST /metrics/push."""
     push, accepted = read_metrics(call.body, _engine(call))
+    _check_size(service, accepted)
     ttl = group_ttl(call.headers.get(b"x-group-ttl"))
     operation = PushEngine(push, accepted, service.settings.max_series, call.who, ttl)
     answer = await service.writer.submit(operation)
@@ -33,7 +35,16 @@ async def post_metrics(service: Service, call: Call) -> Reply:
 
 async def post_trades(service: Service, call: Call) -> Reply:
     """POST /trades."""
-    return json_reply(await service.writer.submit(RecordTrades(read_trades(call.body, _engine(call)))))
+    trades = read_trades(call.body, _engine(call))
+    fresh = {(trade.engine, trade.strategy) for trade in trades} - service.state.totals.keys()
+    _check_size(service, TOTALS_SERIES * len(fresh))
+    return json_reply(await service.writer.submit(RecordTrades(trades, service.settings.max_series)))
+
+
+def _check_size(service: Service, series: int) -> None:
+    limit = service.settings.max_series_per_push
+    if series > limit:
+        raise TooLarge(f"{series} series in one push: DECK_MAX_SERIES_PER_PUSH is {limit}")
 
 
 def _engine(call: Call) -> str | None:
@@ -208,5 +219,5 @@ def _status(service: Service, engine: str) -> dict[str, Any]:
         },
         "breakers": breakers,
         "groups": len(state.groups),
-        "series": state.series,
+        "series": state.all_series,
     }

@@ -30,7 +30,7 @@ def own_families(service: Service) -> list[OwnFamily]:
     state, telemetry = service.state, service.telemetry
     telemetry.queue_length.set(service.writer.length)
     telemetry.groups.set(len(state.groups))
-    telemetry.series.set(state.series)
+    telemetry.series.set(state.all_series)
     telemetry.series_limit.set(service.settings.max_series)
     breakers = {key: doc for key, doc in state.breakers.items() if key[0] != EVERY_ENGINE}
     computed = computed_families(state.totals, breakers, state.weights)

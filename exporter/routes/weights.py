@@ -30,7 +30,8 @@ def _view(doc: WeightsDoc) -> dict[str, Any]:
 async def post_weights(service: Service, call: Call) -> Reply:
     """POST /allocator/weights."""
     call.arguments()
-    doc = await service.writer.submit(SetWeights(read_weights(call.body), _if_match(call), call.who))
+    operation = SetWeights(read_weights(call.body), _if_match(call), call.who, service.settings.max_series)
+    doc = await service.writer.submit(operation)
     return json_reply(_view(doc), headers=_etag(doc))
 
 

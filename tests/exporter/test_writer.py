@@ -82,8 +82,8 @@ def test_a_failed_commit_changes_nothing_and_answers_so() -> None:
             push("a", b"# TYPE m counter\nm 2\nextra 1\n"),
             push("b", b"new 1\n"),
             PushEngine(MetricsIn(equity_usd=1.0), 1, 1000, ""),
-            RecordTrades([trade("x")]),
-            SetWeights(WeightsIn({"scalp": 0.5}), None, ""),
+            RecordTrades([trade("x")], 1000),
+            SetWeights(WeightsIn({"scalp": 0.5}), None, "", 1000),
         )
         assert [type(answer) for answer in answers] == [CommitFailed] * 5
         assert bench.shown() == before
@@ -94,7 +94,7 @@ def test_a_failed_commit_changes_nothing_and_answers_so() -> None:
         retried = await bench.together(
             push("c", b"# TYPE m gauge\nm 3\n"),
             push("d", b"# TYPE new gauge\nnew 1\n"),
-            RecordTrades([trade("x")]),
+            RecordTrades([trade("x")], 1000),
         )
         assert retried == [1, 1, {"accepted": 1, "duplicates": 0}]
 
@@ -130,9 +130,9 @@ def test_operations_of_a_batch_see_each_other_in_order() -> None:
     bench = Bench(FakeStore())
     answers = bench.run(
         bench.together(
-            RecordTrades([trade("x")]),
-            RecordTrades([trade("x"), trade("y")]),
-            RecordTrades([trade("z"), trade("x", qty=2.0)]),
+            RecordTrades([trade("x")], 1000),
+            RecordTrades([trade("x"), trade("y")], 1000),
+            RecordTrades([trade("z"), trade("x", qty=2.0)], 1000),
             push("a", b"m 1\n"),
             DeleteGroup(group_key({"job": "a"})),
             push("b", b'm{job="b"} 1\n'),

@@ -271,3 +271,50 @@ def test_an_engines_group_may_have_a_time_to_live(deck: Deck) -> None:
     assert deck.send("GET", "/status").json["metrics"] == {}
     refused = deck.send("POST", "/metrics/push", PUSH, {"X-Group-TTL": "soon"})
     assert (refused.status, refused.json["field"]) == (422, "X-Group-TTL")
+
+
+def test_engines_strategies_and_breakers_count_in_the_limit(make_deck: Starter) -> None:
+    """What they add to the page is counted, and refused beyond the limit whatever route brings it."""
+    deck = make_deck(DECK_MAX_SERIES="100")
+    assert deck.send("GET", "/status").json["series"] == 0
+    assert deck.send("POST", "/trades", TRADE).status == 200
+    deck.send("POST", "/allocator/weights", {"weights": {"scalp": 0.1}})
+    page = deck.send("GET", "/metrics").text.splitlines()
+    own = ("trading_trade", "trading_fees", "trading_rebates", "trading_realized", "allocator_risk")
+    assert deck.metrics()["exporter_series"] == len([line for line in page if line.startswith(own)])
+    many = {f"s{i}": 0.001 for i in range(5)}
+    answers = [
+        deck.send("POST", "/trades", [{**TRADE, "trade_id": s, "strategy": s} for s in many]),
+        deck.send("POST", "/allocator/weights", {"weights": many}),
+        deck.send("POST", "/metrics/push", {"pnl_by_strategy": many}),
+        deck.send("POST", "/metrics/push", {"breaker": {f"b{i}": True for i in range(20)}}),
+        deck.send("PUT", "/metrics/job/j", "".join(f"m{i} 1\n" for i in range(90)).encode()),
+    ]
+    assert [answer.status for answer in answers] == [429] * 5
+    assert all("DECK_MAX_SERIES is 100" in answer.text for answer in answers)
+    assert deck.send("GET", "/status").json["pnl_by_strategy"] == {}
+    before = deck.metrics()["exporter_series"]
+    for i in range(10):
+        deck.send("POST", "/metrics/push", {"engine": f"e{i}", "equity_usd": 1})
+    assert before < deck.metrics()["exporter_series"] <= 100
+    assert deck.send("POST", "/trades", {**TRADE, "trade_id": "t9"}).status == 200
+    deck.send("POST", "/breakers/odd", {"tripped": True, "reason": "a trip is never refused for room"})
+    counted = deck.metrics()["exporter_series"]
+    deck = make_deck(DECK_MAX_SERIES="100")
+    assert deck.metrics()["exporter_series"] == counted
+    assert deck.send("GET", "/status").json["breakers"]["odd"]["open"]
+
+
+def test_one_push_has_its_own_limit(make_deck: Starter) -> None:
+    """413 names it, for values and for the strategies of trades; known strategies cost nothing."""
+    deck = make_deck(DECK_MAX_SERIES_PER_PUSH="30")
+    trades = [{**TRADE, "trade_id": s, "strategy": s} for s in "ab"]
+    answers = [
+        deck.send("POST", "/metrics/push", {"pnl_by_strategy": {f"s{i}": 1 for i in range(31)}}),
+        deck.send("POST", "/trades", trades),
+    ]
+    assert [answer.status for answer in answers] == [413, 413]
+    assert all("DECK_MAX_SERIES_PER_PUSH is 30" in answer.text for answer in answers)
+    for trade in trades:
+        assert deck.send("POST", "/trades", trade).status == 200
+    assert deck.send("POST", "/trades", trades).json == {"accepted": 0, "duplicates": 2}

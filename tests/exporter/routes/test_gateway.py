@@ -396,3 +396,31 @@ def test_a_refused_push_does_not_keep_a_group_alive(deck: Deck) -> None:
     deck.tick(3)
     deck.run(deck.app.expire())
     assert deck.send("GET", "/status").json["groups"] == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("/metrics/job/a", "/metrics/job/a/instance@base64/="),
+        ("/metrics/job/e/k@base64/=", "/metrics/job/e"),
+        ("/metrics/job/e/k@base64/=", "/metrics/job/e/l@base64/="),
+    ],
+)
+def test_groups_that_differ_in_empty_labels_are_one(make_deck: Starter, first: str, second: str) -> None:
+    """The second is refused with a line and no trace, also after a restart; without the first it is taken."""
+    make_deck().send("PUT", first, b"")
+    deck = make_deck()
+    answer = deck.send("PUT", second, b"m 1\n")
+    assert (answer.status, "an empty label is no label" in answer.text) == (400, True)
+    assert deck.send("GET", "/status").json["groups"] == 1
+    assert deck.send("PUT", first, b"m 1\n").status == 200
+    deck.send("DELETE", first)
+    assert deck.send("PUT", second, b"m 1\n").status == 200
+
+
+def test_a_series_with_an_empty_label_is_the_series_without_it(deck: Deck) -> None:
+    """Within a push and across groups."""
+    assert deck.send("PUT", JOB, b'm{a=""} 1\nm 2\n').status == 400
+    assert deck.send("PUT", JOB, b'# TYPE h histogram\nh_count{a=""} 1\nh_count 2\n').status == 400
+    assert deck.send("PUT", "/metrics/job/good", b'm{x=""} 1\n').status == 200
+    assert deck.send("PUT", "/metrics/job/good/x@base64/=/y/z", b"m 1\n").status == 200
