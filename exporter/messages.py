@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
-from exporter.errors import Invalid, Malformed
+from exporter.errors import Invalid
+from exporter.json_errors import reader
 from exporter.records import DEFAULT_ENGINE, EVERY_ENGINE
 
 __all__ = [
@@ -45,7 +46,6 @@ MAX_NOTIONAL = 1e18
 MAX_TRADES = 10_000
 """Trades of one request (JC)."""
 
-_T = TypeVar("_T")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -126,43 +126,13 @@ class AlertsIn(msgspec.Struct, frozen=True):
     alerts: list[AlertIn]
 
 
-_PATH = re.compile(r" - at `\$\.?(.*)`$")
-_FIELD = re.compile(r"(?:unknown|missing required) field `([^`]*)`")
-
-
-def _reader(shape: type[_T]) -> Callable[[bytes], _T]:
-    decoder = msgspec.json.Decoder(shape)
-
-    def read(body: bytes) -> _T:
-        try:
-            return decoder.decode(body)
-        except msgspec.ValidationError as error:
-            raise _invalid(str(error)) from None
-        except msgspec.DecodeError as error:
-            raise Malformed(f"the body is not JSON: {error}") from None
-        except UnicodeDecodeError as error:
-            raise Malformed(f"the body is not UTF-8: {error}") from None
-
-    return read
-
-
-def _invalid(text: str) -> Invalid:
-    where = _PATH.search(text)
-    path = where[1].removesuffix("[...]").removesuffix(".") if where else ""
-    named = _FIELD.search(text)
-    if named:
-        path = f"{path}.{named[1]}" if path else named[1]
-    code = "out_of_range" if "out of range" in text else "invalid"
-    return Invalid(text, path or None, code)
-
-
-_read_metrics_json = _reader(MetricsIn)
-_read_trade_json = _reader(TradeIn)
-_read_trade_list = _reader(list[TradeIn])
-_read_trades_json = _reader(TradesIn)
-_read_weights_json = _reader(WeightsIn)
-_read_breaker_json = _reader(BreakerIn)
-_read_alerts_json = _reader(AlertsIn)
+_read_metrics_json = reader(MetricsIn)
+_read_trade_json = reader(TradeIn)
+_read_trade_list = reader(list[TradeIn], root="trades")
+_read_trades_json = reader(TradesIn)
+_read_weights_json = reader(WeightsIn)
+_read_breaker_json = reader(BreakerIn)
+_read_alerts_json = reader(AlertsIn)
 
 
 def check_name(text: str, field: str, what: str) -> str:
@@ -297,7 +267,7 @@ def read_trades(body: bytes, engine: str | None = None) -> list[TradeIn]:
     prefix = ""
     if start == b"[":
         trades = _read_trade_list(body)
-        prefix = "[{}]."
+        prefix = "trades[{}]."
     else:
         raw = _read_object(body)
         if "trades" in raw:
@@ -331,7 +301,7 @@ def _trade_objects(body: bytes, start: bytes) -> list[dict[str, Any]]:
 
 
 def _read_object(body: bytes) -> Mapping[str, Any]:
-    return _reader(dict[str, msgspec.Raw])(body)
+    return reader(dict[str, msgspec.Raw])(body)
 
 
 def _check_trade(trade: TradeIn, at: str) -> TradeIn:

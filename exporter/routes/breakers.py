@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 import msgspec
 
 from exporter.http import Call, Reply, json_reply
@@ -49,7 +47,7 @@ async def get_history(service: Service, call: Call) -> Reply:
 
 async def post_breaker(service: Service, call: Call) -> Reply:
     """POST /breakers/{name}."""
-    name = check_name(unquote(call.params["name"]), "name", "breaker")
+    name = check_name(call.params["name"], "name", "breaker")
     engine = call.arguments("engine").get("engine")
     if engine is not None:
         check_engine(engine)

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from exporter.errors import Invalid, TooLarge
-from exporter.http import Call, Reply, group_ttl, json_reply
+from exporter.http import Call, Reply, etag_matches, group_ttl, json_reply
 from exporter.messages import check_engine, epoch_seconds, read_metrics, read_trades
 from exporter.operations import PushEngine, RecordTrades
 from exporter.records import DEFAULT_ENGINE, BreakerDoc, EngineDoc, Trade
@@ -160,21 +160,17 @@ async def get_status(service: Service, call: Call) -> Reply:
                 "out_of_range",
             )
     seen = call.headers.get(b"if-none-match")
-    if seen is not None and _matches(seen, status_etag(service)):
+    if seen is not None and etag_matches(seen, status_etag(service)):
         try:
             await service.writer.changed(wait, service.state.deck_revision)
         except TimeoutError:
             return Reply(304, headers=[(b"etag", status_etag(service))])
-        if _matches(seen, status_etag(service)):
+        if etag_matches(seen, status_etag(service)):
             return Reply(304, headers=[(b"etag", status_etag(service))])
     return json_reply(
         _status(service, engine),
         headers=[(b"etag", status_etag(service)), (b"cache-control", b"no-cache")],
     )
-
-
-def _matches(header: bytes, etag: bytes) -> bool:
-    return header.strip() == b"*" or etag in [part.strip().removeprefix(b"W/") for part in header.split(b",")]
 
 
 def _status(service: Service, engine: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from exporter.exposition import (
     render_protobuf,
     render_text,
 )
-from exporter.http import Call, Reply
+from exporter.http import Call, Reply, accepts_gzip
 from exporter.protobuf import PROTOBUF
 from exporter.records import EVERY_ENGINE
 from exporter.service import Service
@@ -71,7 +71,7 @@ async def get_metrics(service: Service, call: Call) -> Reply:
     content_type = negotiate(call.headers.get(b"accept", b""))
     parts = _render(service, content_type)
     reply = Reply(200, content_type=content_type, parts=parts)
-    if b"gzip" in call.headers.get(b"accept-encoding", b""):
+    if accepts_gzip(call.headers.get(b"accept-encoding", b"")):
         reply.parts = await service.read(lambda: compress(reply))
         reply.headers.append((b"content-encoding", b"gzip"))
     reply.headers.append((b"vary", b"Accept, Accept-Encoding"))

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from exporter.errors import Invalid
-from exporter.http import Call, Reply, json_reply
+from exporter.errors import Invalid, PreconditionFailed
+from exporter.http import Call, Reply, etag_matches, json_reply
 from exporter.messages import read_weights
 from exporter.operations import SetWeights
 from exporter.records import WeightsDoc
@@ -40,16 +40,25 @@ def _if_match(call: Call) -> int | None:
     if header == b"*":
         return None
     text = header.removeprefix(b"W/").strip(b'"')
-    if not text.isdigit():
-        raise Invalid(f"If-Match is {header.decode('latin-1')!r}: want the version in quotes", "If-Match")
+    if not text.isdigit():  # of bytes: 0 to 9 alone
+        shown = header[:40].decode("latin-1")
+        raise Invalid(f"If-Match is {shown!r}: want the version in quotes", "If-Match")
+    if len(text) > _MAX_DIGITS:
+        raise PreconditionFailed(
+            f"If-Match has {len(text)} digits, no version has: read it and decide again", "If-Match"
+        )
     return int(text)
+
+
+_MAX_DIGITS = 18
+"""Of a version; the store counts in 64 bits."""
 
 
 async def get_weights(service: Service, call: Call) -> Reply:
     """GET /allocator/weights."""
     call.arguments()
     doc = service.state.weights
-    if call.headers.get(b"if-none-match", b"").strip() == f'"{doc.version}"'.encode():
+    if etag_matches(call.headers.get(b"if-none-match", b""), f'"{doc.version}"'.encode()):
         return Reply(304, headers=_etag(doc))
     return json_reply(_view(doc), headers=_etag(doc))
 

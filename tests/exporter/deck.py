@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from exporter.app import Exporter, create_app
 from exporter.settings import read_settings
@@ -57,7 +58,7 @@ class Deck:
             "http_version": "1.1",
             "method": method,
             "scheme": "http",
-            "path": target,
+            "path": unquote(target),
             "raw_path": target.encode(),
             "root_path": "",
             "query_string": query.encode(),

@@ -110,3 +110,9 @@ def test_a_mapped_alert_trips_its_own_label_too(make_deck: Starter) -> None:
     assert send("resolved")["released"] == ["daily_loss"]
     breakers = deck.send("GET", "/status").json["breakers"]
     assert (breakers["daily_loss"]["open"], breakers["equity"]["open"]) == (False, True)
+
+
+def test_a_name_in_the_path_is_decoded_once(deck: Deck) -> None:
+    """%25 is a percent sign, whatever stands behind it."""
+    answer = deck.send("POST", "/breakers/a%2541", {"tripped": True, "reason": "x"})
+    assert (answer.status, answer.json["breaker"]) == (200, "a%41")

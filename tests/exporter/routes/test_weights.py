@@ -37,7 +37,7 @@ def test_a_lost_race_is_412(deck: Deck) -> None:
         ({"a": 0.6, "b": 0.5}, "weights"),
         ({}, "weights"),
         ({"": 0.5}, "weights."),
-        ({"a": "x"}, "weights"),
+        ({"a": "x"}, "weights.a"),
     ],
 )
 def test_shares_out_of_range_are_refused(deck: Deck, weights: dict[str, object], field: str) -> None:
@@ -51,3 +51,31 @@ def test_a_sum_off_by_rounding_is_taken(deck: Deck) -> None:
     """Ten times 0.1 sums to one within the tolerance of 1e-9."""
     weights = {str(i): 0.1 for i in range(10)}
     assert deck.send("POST", "/allocator/weights", {"weights": weights}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ('"0"', 200),
+        ("0", 200),
+        ("*", 200),
+        ('"1"', 412),
+        ('"' + "9" * 5000 + '"', 412),
+        ("x", 422),
+        ("\xb2", 422),
+    ],
+)
+def test_any_if_match_is_answered(deck: Deck, header: str, status: int) -> None:
+    """A version that is not in force is 412 however long, what is no version is 422."""
+    answer = deck.send("POST", "/allocator/weights", {"weights": {"a": 1}}, {"If-Match": header})
+    assert answer.status == status
+    if status != 200:
+        assert answer.json["field"] == "If-Match"
+
+
+@pytest.mark.parametrize(
+    ("header", "status"), [('"0"', 304), ('W/"0"', 304), ('"7", W/"0"', 304), ("*", 304), ('"1"', 200)]
+)
+def test_nothing_new_is_304(deck: Deck, header: str, status: int) -> None:
+    """A weak tag and a list of tags name the version too, as on /status."""
+    assert deck.send("GET", "/allocator/weights", headers={"If-None-Match": header}).status == status
