@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from starlette.exceptions import HTTPException
 from exporter.auth import Auth, read_tokens
 from exporter.catalogue import PUSHED_KINDS
 from exporter.errors import CallerError, ExporterError, NotFound, TooLarge, WrongMethod
-from exporter.http import Call, Reply, error_reply, plain_error
+from exporter.http import PLAIN, Call, Reply, error_reply, plain_error
 from exporter.index import Index
 from exporter.openapi import describe, operation_id
 from exporter.operations import Expire
@@ -32,12 +33,14 @@ from exporter.store import Store
 from exporter.telemetry import Telemetry
 from exporter.writer import Writer
 
-__all__ = ["Exporter", "create_app"]
+__all__ = ["BAD_ESCAPE", "Exporter", "allowed", "create_app", "refusal"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+"""A percent sign of a path that begins no byte."""
 EXPIRY_SECONDS = 1.0
 """How often what has outlived its time is looked for."""
 
@@ -104,11 +107,12 @@ class Exporter:
         if scope["type"] != "http":
             raise RuntimeError(f"no {scope['type']} here: want http")
         path: bytes = scope["raw_path"]
-        if path.startswith((b"/metrics/job/", b"/metrics/job@base64/")):
-            reply = _clean_path(scope) or await self._gateway(scope, receive, path, gateway.handle)
-        elif path.startswith(b"/api/v1/") or path in (b"/", b"/-/quit"):
-            reply = _clean_path(scope) or await self._gateway(scope, receive, path, gateway_api.handle)
-        else:
+        reply = _clean_path(scope)
+        if reply is None and path.startswith((b"/metrics/job/", b"/metrics/job@base64/")):
+            reply = await self._gateway(scope, receive, path, gateway.handle)
+        elif reply is None and (path.startswith(b"/api/v1/") or path in (b"/", b"/-/quit")):
+            reply = await self._gateway(scope, receive, path, gateway_api.handle)
+        elif reply is None:
             route = self._hot.get(path)
             if route is None or route.method != scope["method"]:
                 await self.api(scope, receive, send)
@@ -183,18 +187,27 @@ class Exporter:
 
 
 def _clean_path(scope: Scope) -> Reply | None:
-    """The redirect Go's router gives for a path with empty or dot segments; None for a clean path."""
+    """What Go's router answers for a path that is not clean; None for one that is.
+
+    An escape that is none is 400; empty and dot segments are redirected away.
+    """
     path: bytes = scope["raw_path"]
+    if BAD_ESCAPE.search(path):
+        return Reply(400, b"400 Bad Request", PLAIN)
     if path == b"/metrics/job/":
         return Reply(307, headers=[(b"location", b"/metrics/job")])
-    if b"//" not in path and b"/." not in path:
+    if path == b"/metrics/job@base64/":
+        return plain_error(NotFound("404 page not found"))
+    if (b"//" not in path and b"/." not in path) or scope["method"] == "CONNECT":
         return None
-    cleaned = posixpath.normpath(path.decode("ascii", "replace"))
-    if cleaned == path.decode("ascii", "replace").rstrip("/"):
+    text = path.decode("ascii", "replace")
+    cleaned = posixpath.normpath("/" + text.lstrip("/"))
+    if text.endswith("/") and cleaned != "/":
+        cleaned += "/"
+    if cleaned == text:
         return None
-    location = "/" + cleaned.lstrip("/") + ("/" if path.endswith(b"/") else "")
     query: bytes = scope["query_string"]
-    target = location.encode() + (b"?" + query if query else b"")
+    target = cleaned.encode() + (b"?" + query if query else b"")
     return Reply(301, headers=[(b"location", target)])
 
 
@@ -265,18 +278,43 @@ def _describe_and_route(service: Service) -> FastAPI:
         )
 
     async def refuse(request: Request, error: Exception) -> Response:
-        found: CallerError = NotFound(f"no {request.method} {request.url.path} here; /docs lists the routes")
-        if isinstance(error, HTTPException) and error.status_code == 405:
-            methods = {r.method for r in ROUTES if _same_path(r.path, request.url.path)}
-            allow = ", ".join(sorted({*methods, "OPTIONS"}))
-            if request.method == "OPTIONS":
-                return _response(Reply(200, headers=[(b"allow", allow.encode())]))
-            found = WrongMethod(f"{request.method} is not for {request.url.path}: want {allow}", allow)
-        return _response(error_reply(found))
+        path, method = request.url.path, request.method
+        wrong = isinstance(error, HTTPException) and error.status_code == 405
+        return _response(refusal(method, path, allowed(path) if wrong else ""))
 
     api.add_exception_handler(HTTPException, refuse)
     api.openapi = lambda: describe(api)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return api
+
+
+def allowed(path: str) -> str:
+    """The verbs of a path, as an Allow header has them; empty for a path that is not there."""
+    if path.startswith(("/metrics/job/", "/metrics/job@base64/")):
+        return gateway.ALLOWED
+    methods = {route.method for route in ROUTES if _same_path(route.path, path)}
+    return ", ".join(sorted({*methods, "OPTIONS"})) if methods else gateway_api.ALLOWED.get(path, "")
+
+
+def refusal(method: str, path: str, allow: str) -> Reply:
+    """What a method gets on a path that takes others, or none: 200 for OPTIONS, 405 or 404.
+
+    On the paths of a Pushgateway it is told in a Pushgateway's words.
+    """
+    if allow and method == "OPTIONS":
+        return Reply(200, headers=[(b"allow", allow.encode())])
+    theirs = _is_gateways(path)
+    if allow:
+        wrong = "Method Not Allowed" if theirs else f"{method} is not for {path}: want {allow}"
+        found: CallerError = WrongMethod(wrong, allow)
+    else:
+        found = NotFound(
+            "404 page not found" if theirs else f"no {method} {path} here; /docs lists the routes"
+        )
+    return plain_error(found) if theirs else error_reply(found)
+
+
+def _is_gateways(path: str) -> bool:
+    return (path != "/metrics/push" and path.startswith(("/metrics", "/-/", "/api/v1/"))) or path == "/"
 
 
 def _same_path(pattern: str, path: str) -> bool:

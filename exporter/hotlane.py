@@ -9,11 +9,14 @@ HTTP/1.0, a second request before the first is answered), takes uvicorn's ordina
 from __future__ import annotations
 
 import asyncio
+import re
+import sys
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from exporter.app import Exporter
+from exporter.app import BAD_ESCAPE, Exporter, allowed, refusal
 from exporter.errors import TooLarge
 from exporter.http import Call, Reply, plain_error
 from exporter.routes import gateway
@@ -21,12 +24,15 @@ from exporter.routes.gateway import ACCEPTED
 
 __all__ = ["HotProtocol", "protocol_for"]
 
+_REQUEST_LINE = re.compile(rb"([A-Z-]+) (/[^\s?]*)\S* HTTP/1\.[01]\r\n")
 _PREFIXES = (b"/metrics/job/", b"/metrics/job@base64/")
 _REASONS = {
     200: b"OK",
     400: b"Bad Request",
     401: b"Unauthorized",
     403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
     413: b"Content Too Large",
     422: b"Unprocessable Content",
     429: b"Too Many Requests",
@@ -57,6 +63,24 @@ class HotProtocol(HttpToolsProtocol):
         self._size = 0
         self._limit = self.exporter.service.settings.max_body_bytes
 
+    def data_received(self, data: bytes) -> None:
+        """Read on."""
+        self._last = data
+        super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP; a method nobody knows is a wrong method, not a broken request."""
+        line = _REQUEST_LINE.match(self._last)
+        busy = self.cycle is not None and not self.cycle.response_complete
+        unknown = isinstance(sys.exception(), httptools.HttpParserInvalidMethodError)
+        if busy or not line or not unknown:
+            super().send_400_response(msg)
+            return
+        path = line[2].decode("ascii", "replace")
+        reply = refusal(line[1].decode(), path, allowed(path))
+        self._pending.keep_alive = False
+        self._answer(reply)
+
     def on_headers_complete(self) -> None:
         """Choose the way."""
         if (
@@ -68,6 +92,8 @@ class HotProtocol(HttpToolsProtocol):
             and b"//" not in self.url
             and self.url != b"/metrics/job/"
             and b"/." not in self.url
+            and self.url != b"/metrics/job@base64/"
+            and not (b"%" in self.url and BAD_ESCAPE.search(self.url))
         ):
             self._body = []
             self._size = 0

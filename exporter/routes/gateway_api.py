@@ -17,7 +17,7 @@ from exporter.service import Service
 from exporter.state import Group
 from exporter.textformat import parse_text
 
-__all__ = ["handle"]
+__all__ = ["ALLOWED", "handle"]
 
 _CORS = [
     (b"access-control-allow-headers", b"Accept, Authorization, Content-Type, Origin"),
@@ -26,6 +26,16 @@ _CORS = [
     (b"access-control-expose-headers", b"Date"),
     (b"cache-control", b"no-cache, no-store, must-revalidate"),
 ]
+
+
+ALLOWED = {
+    "/": "GET, OPTIONS",
+    "/-/quit": "GET, OPTIONS, POST, PUT",
+    "/api/v1/status": "GET, OPTIONS",
+    "/api/v1/metrics": "GET, OPTIONS",
+    "/api/v1/admin/wipe": "OPTIONS, PUT",
+}
+"""Verbs by path."""
 
 
 async def handle(service: Service, call: Call) -> Reply:
@@ -41,6 +51,8 @@ async def handle(service: Service, call: Call) -> Reply:
 async def _answer(service: Service, call: Call) -> tuple[Reply, str]:
     path, method = call.path, call.method
     authorization = call.headers.get(b"authorization")
+    if path in (b"/", b"/-/quit") and method == "OPTIONS":
+        return Reply(200, headers=[(b"allow", ALLOWED[path.decode()].encode())]), "options"
     if path == b"/":
         service.auth.check(authorization, "read")
         _want(call, "GET")

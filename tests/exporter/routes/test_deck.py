@@ -227,7 +227,7 @@ def test_a_losing_trade_leaves_the_openmetrics_page_valid(deck: Deck) -> None:
         ("POST", "/metrics/push?engine=a", {"engine": "default", "equity_usd": 1}, "engine"),
         ("POST", "/metrics/push?who=a", {"equity_usd": 1}, "who"),
         ("POST", "/trades", {**TRADE, "engine": "*"}, "engine"),
-        ("POST", "/trades?engine=a", [TRADE, {**TRADE, "engine": "b"}], "[1].engine"),
+        ("POST", "/trades?engine=a", [TRADE, {**TRADE, "engine": "b"}], "trades[1].engine"),
         ("POST", "/trades?who=a", TRADE, "who"),
         ("POST", "/allocator/weights?engine=a", {"weights": {"s": 0.5}}, "engine"),
         ("POST", "/alerts?engine=a", {"version": "4", "alerts": []}, "engine"),
