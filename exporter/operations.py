@@ -317,8 +317,9 @@ class AlertRule:
     latch: bool
 
 
-REPORTS_BREAKERS = frozenset({"TradingBreakerOpen", "TradingBreakerFlapping"})
-"""Alerts about a breaker.  Their `breaker` label says which; tripping it, they would hold it for ever."""
+BREAKER_HOLD = "breaker_hold"
+"""Annotation of an alert that only tells of the breaker in its label, `none`: a trip by it would hold that
+breaker for as long as the alert goes on about it."""
 
 
 @dataclass(slots=True)
@@ -354,7 +355,8 @@ class TakeAlerts(NoTrades):
         mapped = self.rules.get(alertname)
         rules = [] if mapped is None else [mapped]
         own = alert.labels.get("breaker")
-        if own and alertname not in REPORTS_BREAKERS and own not in [rule.breaker for rule in rules]:
+        reports = alert.annotations.get(BREAKER_HOLD) == "none"
+        if own and not reports and own not in [rule.breaker for rule in rules]:
             rules.append(AlertRule(own, latch=False))
         return rules
 

@@ -60,6 +60,7 @@ if [ "$what" = test ] || [ "$what" = bench ]; then
   need initdb postgresql
   need victoria-metrics victoria-metrics
   need node nodejs
+  need curl curl
   need npm npm
   need openssl openssl
 fi

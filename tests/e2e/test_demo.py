@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,16 +41,22 @@ def offset() -> Iterator[int]:
     shutil.rmtree(ROOT / f".demo-{found}", ignore_errors=True)
 
 
-def run_demo(offset: int, seconds: int) -> subprocess.Popen[str]:
+@contextmanager
+def running_demo(offset: int, seconds: int) -> Iterator[subprocess.Popen[str]]:
+    """The demo as a child; ended, and its output closed, whatever happens to the test."""
     env = {**os.environ, "DEMO_SECONDS": str(seconds), "PORT_OFFSET": str(offset), "GRAFANA_HOME": ""}
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "scripts.demo"],
         cwd=ROOT,
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
+    ) as demo:
+        try:
+            yield demo
+        finally:
+            demo.terminate()
 
 
 def pid_of(run_dir: Path, name: str) -> int:
@@ -76,8 +83,7 @@ def test_the_loop_closes_although_the_allocator_and_prometheus_are_killed(offset
     """Trades are counted, PromQL answers and shares move, with both killed once on the way."""
     run_dir = ROOT / f".demo-{offset}"
     ports = Ports().shifted(offset)
-    demo = run_demo(offset, SECONDS)
-    try:
+    with running_demo(offset, SECONDS) as demo:
         wait_for((run_dir / "pids" / "engine").exists, 90, "the engine starts")
         killed = {name: pid_of(run_dir, name) for name in ("allocator", "prometheus")}
         for pid in killed.values():
@@ -87,10 +93,6 @@ def test_the_loop_closes_although_the_allocator_and_prometheus_are_killed(offset
         )
         wait_for(lambda: answers(f"http://127.0.0.1:{ports.prometheus}/-/ready"), 30, "Prometheus answers")
         output, _ = demo.communicate(timeout=120)
-    finally:
-        if demo.poll() is None:
-            demo.send_signal(signal.SIGTERM)
-            demo.communicate(timeout=60)
     assert demo.returncode == 0, output
     assert "The loop closed" in output
     assert "allocator ended (exit status -9); starting it again" in output
@@ -106,15 +108,10 @@ def test_the_loop_closes_although_the_allocator_and_prometheus_are_killed(offset
 def test_ctrl_c_ends_every_child(offset: int) -> None:
     """An interrupt ends the demo and all that it started."""
     run_dir = ROOT / f".demo-{offset}"
-    demo = run_demo(offset, 600)
-    try:
+    with running_demo(offset, 600) as demo:
         wait_for((run_dir / "pids" / "engine").exists, 90, "the engine starts")
         demo.send_signal(signal.SIGINT)
         output, _ = demo.communicate(timeout=60)
-    finally:
-        if demo.poll() is None:
-            demo.send_signal(signal.SIGTERM)
-            demo.communicate(timeout=60)
     assert "Traceback" not in output
     assert "Summary" in output
     assert not any(running(int(path.read_text())) for path in (run_dir / "pids").iterdir())
@@ -129,8 +126,8 @@ def test_a_port_in_use_is_one_clear_line(offset: int) -> None:
     )
     try:
         wait_for(lambda: port_in_use(Ports().shifted(offset).prometheus), 20, "the port is taken")
-        demo = run_demo(offset, 30)
-        output, _ = demo.communicate(timeout=60)
+        with running_demo(offset, 30) as demo:
+            output, _ = demo.communicate(timeout=60)
     finally:
         holder.terminate()
         holder.wait()

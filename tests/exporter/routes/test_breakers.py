@@ -61,10 +61,20 @@ def test_each_source_releases_only_its_own_hold(deck: Deck) -> None:
     ]
 
 
-def test_an_alert_about_a_breaker_does_not_hold_it(deck: Deck) -> None:
-    """TradingBreakerOpen carries a breaker label; tripping on it would hold the breaker open for ever."""
-    answer = deck.send("POST", "/alerts", webhook("firing", alertname="TradingBreakerOpen", breaker="equity"))
+def test_an_alert_that_tells_of_a_breaker_does_not_hold_it(deck: Deck) -> None:
+    """With `breaker_hold: none` the label only says which breaker it is about."""
+    request = webhook("firing", alertname="TradingBreakerOpen", breaker="equity")
+    request["alerts"][0]["annotations"]["breaker_hold"] = "none"
+    answer = deck.send("POST", "/alerts", request)
     assert answer.json["ignored"] == 1
+    assert state(deck, "equity")["open"] is False
+
+
+def test_any_other_alert_with_the_label_holds_it_whatever_its_name(deck: Deck) -> None:
+    """The label is the contract, not the alert's name."""
+    deck.send("POST", "/alerts", webhook("firing", alertname="TradingBreakerOpen", breaker="equity"))
+    assert state(deck, "equity")["sources"] == ["alert"]
+    deck.send("POST", "/alerts", webhook("resolved", alertname="TradingBreakerOpen", breaker="equity"))
     assert state(deck, "equity")["open"] is False
 
 
