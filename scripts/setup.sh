@@ -35,6 +35,34 @@ install_debian() {
   apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
+# Debian 12 packages Compose 1.29 alone.  Its successor's package of Compose v2 is one program that runs here too:
+# unpacked for the tests to call, from the mirrors and with the keys this system has; nothing is installed.
+compose_v2=$PWD/.tools/docker-compose
+unpack_compose_v2() {
+  local codename at
+  codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
+  [ "$codename" = bookworm ] || return 1
+  say "unpacking Compose v2 from the next Debian for the tests"
+  at=$(mktemp -d)
+  chmod 755 "$at"
+  mkdir -p "$at/sources" "$at/lists/partial" "$at/cache/archives/partial" .tools
+  local file
+  for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+    # Of foreign repositories nothing is wanted, and they may not know the other release.
+    [ -e "$file" ] && grep -q debian "$file" && sed "s/$codename/trixie/g" "$file" >"$at/sources/${file##*/}"
+  done
+  [ ! -e "$at/sources/sources.list" ] || mv "$at/sources/sources.list" "$at/sources/main.list"
+  local apt=(apt-get -qq -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$at/sources"
+    -o "Dir::State::lists=$at/lists" -o "Dir::Cache=$at/cache" -o Acquire::Languages=none -o APT::Sandbox::User=root)
+  local status=0
+  "${apt[@]}" update && (cd "$at" && "${apt[@]}" download docker-compose && dpkg -x docker-compose_*.deb tree) &&
+    install -m 755 "$at/tree/usr/libexec/docker/cli-plugins/docker-compose" "$compose_v2" &&
+    "$compose_v2" version >/dev/null || status=1
+  [ "$status" = 0 ] || rm -f "$compose_v2"
+  rm -rf "$at"
+  return "$status"
+}
+
 find_python() {
   local candidate
   for candidate in ${PYTHON:-} python3.11 python3 python3.12 python3.13; do
@@ -94,6 +122,8 @@ if [ "$what" = test ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; th
   need busybox busybox
   need haproxy haproxy
   [ "${#packages[@]}" = 0 ] || install_debian "${packages[@]}" || say "not installed; the tests that need them are skipped"
+  docker compose version >/dev/null 2>&1 || [ -x "$compose_v2" ] || unpack_compose_v2 ||
+    say "no Compose v2 to be had; the tests that need it are skipped"
 fi
 python=$(find_python) || stop "no Python 3.11 or newer; install one or set PYTHON=/path/to/python3.11"
 

@@ -30,12 +30,15 @@ ABSENT = {
 
 def commands() -> Iterator[tuple[str, list[str] | None]]:
     """Each Compose there may be, with how to call it here."""
-    docker = shutil.which("docker")
-    v2 = (
-        docker is not None
-        and not subprocess.run([docker, "compose", "version"], check=False, capture_output=True).returncode
-    )
-    yield "v2", ["docker", "compose"] if v2 else None
+    v2 = ["docker", "compose"]
+    unpacked = ROOT / ".tools" / "docker-compose"  # where Debian has no Compose v2, setup.sh puts one here
+    if (
+        shutil.which("docker")
+        and not subprocess.run([*v2, "version"], check=False, capture_output=True).returncode
+    ):
+        yield "v2", v2
+    else:
+        yield "v2", [str(unpacked)] if unpacked.exists() else None
     old = shutil.which("docker-compose")
     said = (
         subprocess.run([old, "version", "--short"], check=False, capture_output=True, text=True).stdout
