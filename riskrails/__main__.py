@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", default=None, help="strategy name; the type without it")
     add("--tf", required=True, help="base timeframe, 1m to 1d")
     add("--price", required=True, type=float, help="USD")
-    add("--atr-pct", required=True, type=float, help="ATR(14) / price, a fraction")
+    add("--atr-pct", type=float, help="ATR(14) / price, a fraction; the policy's atr_ref of --tf without it")
     add("--symbol", default="BTC-USD", help="instrument")
     add("--spread-bps", type=float, default=1.0, help="basis points of mid")
     add("--depth", type=float, default=1e6, help="USD within 10 bps of mid, thinner side")
@@ -118,6 +118,9 @@ def _explain(given: argparse.Namespace, policy: Policy) -> Order:
             raise RiskInputError("E_EXPOSURE_MAP", "exposure_by_symbol", message)
         held[symbol] = usd
     exposure = sum(abs(usd) for usd in held.values()) if given.exposure is None else given.exposure
+    atr_pct = given.atr_pct
+    if atr_pct is None and given.tf in policy.timeframes:  # else refused below by its code
+        atr_pct = policy.timeframes[given.tf].atr_ref
     state = RiskState(
         risk_shares={} if given.share is None else {name: given.share},
         drawdown_pct=given.drawdown,
@@ -135,7 +138,7 @@ def _explain(given: argparse.Namespace, policy: Policy) -> Order:
     live = LiveFeatures(
         given.symbol,
         given.price,
-        given.atr_pct,
+        atr_pct,
         given.spread_bps,
         given.depth,
         given.vol1m,

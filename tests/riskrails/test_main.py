@@ -27,6 +27,19 @@ def test_explain_shows_the_worked_example(capsys: pytest.CaptureFixture[str]) ->
     assert len([line for line in text.splitlines() if line.startswith("  cap ")]) == 8
 
 
+@pytest.mark.parametrize("tf", Policy().timeframes)
+def test_the_usual_range_of_the_timeframe_stands_in_for_an_atr(
+    tf: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three answers make a what-if: without --atr-pct the order is that of the policy's atr_ref."""
+    short = ["explain", "--strat", "trend", "--tf", tf, "--price", "50000"]
+    main(short)
+    without = capsys.readouterr().out
+    main([*short, "--atr-pct", str(Policy().timeframes[tf].atr_ref)])
+    assert capsys.readouterr().out == without
+    assert "BAD_ATR" not in without
+
+
 def test_json_is_the_order(capsys: pytest.CaptureFixture[str]) -> None:
     """With --json one line of JSON with every field of the order."""
     assert main([*WORKED, "--json", "--drawdown", ".12"]) == 0
