@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
 import exporter.migrate
 from exporter.errors import StoreRefused
@@ -39,5 +41,20 @@ def test_somebody_elses_tables_are_refused(tmp_path: Path) -> None:
     before = (tmp_path / "deck.db").read_bytes()
     with pytest.raises(StoreRefused, match="tables named as ours"):
         upgrade(engine)
+    engine.dispose()
+    assert (tmp_path / "deck.db").read_bytes() == before
+
+
+def test_there_is_no_way_back_behind_the_first_version(tmp_path: Path) -> None:
+    """Alembic's own error, in a sentence that says what to do; not a byte of the database changes."""
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/deck.db")
+    upgrade(engine)
+    before = (tmp_path / "deck.db").read_bytes()
+    config = Config()
+    config.set_main_option("script_location", str(Path(exporter.migrate.__file__).parent / "migrations"))
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        with pytest.raises(CommandError, match="remove the database instead"):
+            command.downgrade(config, "base")
     engine.dispose()
     assert (tmp_path / "deck.db").read_bytes() == before

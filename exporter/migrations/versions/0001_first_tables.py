@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.util import CommandError
 
 revision = "0001"
 down_revision = None
@@ -71,5 +72,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """There is nothing before."""
-    raise NotImplementedError("0001 is the first version; drop the database instead")
+    """There is nothing before; whoever wants to go there wants no store.
+
+    Raises:
+        CommandError: Always, before anything is touched.
+    """
+    raise CommandError("0001 is the first version, there is none before it: remove the database instead")
