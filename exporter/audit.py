@@ -93,7 +93,7 @@ def _totals(connection: Connection) -> list[str]:
     return findings
 
 
-_SHAPES: dict[str, type] = {"engine": EngineDoc, "totals": Totals, "breaker": BreakerDoc}
+_SHAPES: dict[str, type] = {"engine": EngineDoc, "totals": Totals, "breaker": BreakerDoc, "swept": int}
 
 
 def _documents(connection: Connection) -> list[str]:

@@ -35,7 +35,7 @@ groups = Table(
     "push_groups",
     metadata,
     Column("id", Text, primary_key=True),
-    # A removed group stays as a row without body, so that others see it go; the next start clears it away.
+    # A removed group stays as a row without body, so that others see it go; see SqlStore._sweep.
     Column("body", LargeBinary),
     Column("native", LargeBinary),
     Column("push_time", Double, nullable=False),

@@ -23,7 +23,7 @@ from exporter.errors import CommitFailed, StoreRefused
 from exporter.migrate import upgrade
 from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Totals, Trade, WeightsDoc
 from exporter.schema import breaker_history, documents, groups, meta, trades, weights
-from exporter.store import Batch, GroupRow, Snapshot, TradeKey, TradeQuery
+from exporter.store import KEPT_COMMITS, Batch, GroupRow, Snapshot, TradeKey, TradeQuery
 from exporter.store_url import read_store_url, shown_url
 
 __all__ = ["SqlStore"]
@@ -77,12 +77,13 @@ class SqlStore:
     Args:
         url: `sqlite:///path` or a PostgreSQL URL.
         power_safe: A commit survives a power cut, not only the end of this process.
+        kept_commits: For how many commits a removed group is told of.
 
     Raises:
         StoreRefused: The file is no database, is damaged, is of a newer version, or another process has it.
     """
 
-    def __init__(self, url: str, *, power_safe: bool = True) -> None:
+    def __init__(self, url: str, *, power_safe: bool = True, kept_commits: int = KEPT_COMMITS) -> None:
         self._url = read_store_url(url)
         self._sqlite = self._url.get_backend_name() == "sqlite"
         self._lock: IO[bytes] | None = None
@@ -114,6 +115,8 @@ class SqlStore:
         )
         self._begun: sa.Transaction | None = None
         self._deck_revision = 0
+        self._kept_commits = kept_commits
+        self._removed_at, self._swept_to = 0, -1  # an earlier process may have left something to sweep
 
     @property
     def _shown(self) -> str:
@@ -168,6 +171,8 @@ class SqlStore:
     def changes_since(self, seen: int) -> Snapshot:
         """Rows whose revision is above `seen`."""
         with self._engine.connect() as connection:
+            if self.shared:  # all of it from one moment, or a sweep could come between two reads
+                connection.execution_options(isolation_level="REPEATABLE READ")
             return self._read_since(connection, seen)
 
     def begin(self, seen: int, wanted: Collection[TradeKey]) -> tuple[Snapshot, dict[TradeKey, Trade]]:
@@ -201,6 +206,7 @@ class SqlStore:
             if self._begun is None:
                 self._begun = self._connected().begin()
             self._write(batch, revision)
+            swept_to = self._sweep(revision)
             self._begun.commit()
             self._begun = None
         except (sa.exc.SQLAlchemyError, self._driver_error) as error:
@@ -211,6 +217,9 @@ class SqlStore:
             raise
         if batch.touches_deck:
             self._deck_revision = revision
+        if None in batch.groups.values() or None in batch.engines.values():
+            self._removed_at = revision
+        self._swept_to = swept_to
 
     def _connected(self) -> Connection:
         """The writer's connection, a new one where the last was lost: the database may be back by now."""
@@ -235,6 +244,24 @@ class SqlStore:
             [{"seq": h.seq, "breaker": h.breaker, "doc": write_document(h)} for h in batch.history],
         )
 
+    def _sweep(self, revision: int) -> int:
+        """Clear away what was removed long ago, now and then; up to which revision that is done.
+
+        The note it leaves is for whoever has not seen those removals: see `_read_since`.
+        """
+        old = revision - self._kept_commits
+        if old < 0 or self._swept_to >= self._removed_at or revision % max(self._kept_commits // 10, 1):
+            return self._swept_to
+        cleared = 0
+        for table, content in ((groups, groups.c.body), (documents, documents.c.doc)):
+            gone = sa.delete(table).where(content.is_(None), table.c.revision <= old)
+            cleared += self._writer.execute(gone).rowcount
+        if cleared:
+            self._put_document.run(
+                self._writer, [{"kind": "swept", "id": "swept", "doc": str(old), "revision": revision}]
+            )
+        return old
+
     def _read_since(self, connection: Connection, seen: int) -> Snapshot:
         snapshot = Snapshot()
         snapshot.revision, snapshot.deck_revision = connection.execute(
@@ -243,6 +270,9 @@ class SqlStore:
         self._deck_revision = snapshot.deck_revision
         if snapshot.revision == seen:
             return snapshot
+        swept = connection.execute(sa.select(documents.c.doc).where(documents.c.kind == "swept")).scalar()
+        if seen < int(swept or 0):
+            seen, snapshot.whole = -1, True
         for row in connection.execute(sa.select(groups).where(groups.c.revision > seen)):
             snapshot.groups[row.id] = (
                 None

@@ -14,7 +14,11 @@ from typing import Protocol
 
 from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Totals, Trade, WeightsDoc
 
-__all__ = ["Batch", "GroupRow", "Snapshot", "Store", "StoreReader", "TradeKey", "TradeQuery"]
+__all__ = ["KEPT_COMMITS", "Batch", "GroupRow", "Snapshot", "Store", "StoreReader", "TradeKey", "TradeQuery"]
+
+KEPT_COMMITS = 10_000
+"""A removed group is told of for so many commits (JC): seconds at the highest load; a replica that follows is
+a fifth of a second behind.  Who is further behind reads everything anew."""
 
 TradeKey = tuple[str, str]
 """(engine, trade id): what a trade is counted once by."""
@@ -60,8 +64,13 @@ class Batch:
 
 @dataclass(slots=True)
 class Snapshot:
-    """What is in the store; of a `changes_since`, only what changed."""
+    """What is in the store; of a `changes_since`, only what changed.
 
+    Attributes:
+        whole: It is everything: what is not in it is gone.
+    """
+
+    whole: bool = False
     revision: int = 0
     deck_revision: int = 0
     groups: dict[str, GroupRow | None] = field(default_factory=dict)
@@ -143,7 +152,7 @@ class Store(StoreReader, Protocol):
         ...
 
     def changes_since(self, seen: int) -> Snapshot:
-        """What was committed after revision `seen`."""
+        """What was committed after revision `seen`; everything, if removals since then are forgotten."""
         ...
 
     def check(self) -> list[str]:

@@ -298,6 +298,9 @@ def _admit(state: State, group: Group) -> Group:
 
 def restore(state: State, snapshot: Snapshot) -> None:
     """Let the state become what the store holds; of changes, only what changed."""
+    if snapshot.whole:
+        snapshot.groups = {**dict.fromkeys(state.groups), **snapshot.groups}
+        snapshot.engines = {**dict.fromkeys(state.engines), **snapshot.engines}
     mark = state.index.mark()
     for gid in snapshot.groups:
         known = state.groups.get(gid)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from exporter.errors import CommitFailed
 from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Totals, Trade, WeightsDoc
-from exporter.store import Batch, GroupRow, Snapshot, TradeKey, TradeQuery
+from exporter.store import KEPT_COMMITS, Batch, GroupRow, Snapshot, TradeKey, TradeQuery
 
 
 class FakeStore:
@@ -19,8 +19,10 @@ class FakeStore:
 
     shared = False
 
-    def __init__(self) -> None:
+    def __init__(self, kept_commits: int = KEPT_COMMITS) -> None:
         self.failing = False
+        self.kept_commits = kept_commits
+        self._swept_to = 0
         self.commits: list[Batch] = []
         self.closed = False
         self._revision = self._deck_revision = 0
@@ -40,8 +42,11 @@ class FakeStore:
         return self._revision
 
     def changes_since(self, seen: int) -> Snapshot:
+        whole = seen < self._swept_to
+        seen = -1 if whole else seen
         weights = [doc for revision, doc in self._weights if revision > seen]
         return Snapshot(
+            whole=whole,
             revision=self._revision,
             deck_revision=self._deck_revision,
             groups={k: doc for k, (r, doc) in self._groups.items() if r > seen},
@@ -72,6 +77,17 @@ class FakeStore:
         self._trades.update({(trade.engine, trade.trade_id): trade for trade in batch.trades})
         self._history += batch.history
         self._weights += [(revision, doc) for doc in batch.weights]
+        self._sweep(revision - self.kept_commits)
+
+    def _sweep(self, old: int) -> None:
+        old_groups = [k for k, (r, row) in self._groups.items() if row is None and r <= old]
+        old_engines = [k for k, (r, doc) in self._engines.items() if doc is None and r <= old]
+        for gone in old_groups:
+            del self._groups[gone]
+        for gone in old_engines:
+            del self._engines[gone]
+        if old_groups or old_engines:
+            self._swept_to = old
 
     def abandon(self) -> None:
         """There is nothing to let go of."""

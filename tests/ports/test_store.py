@@ -11,15 +11,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from exporter.errors import CommitFailed
+from exporter.index import Index
 from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Hold, Totals, Trade, WeightsDoc
-from exporter.schema import metadata
+from exporter.schema import groups, metadata
 from exporter.sql_store import SqlStore
+from exporter.state import State
 from exporter.store import Batch, GroupRow, Store, TradeQuery
 from exporter.trades import ZERO_TOTALS, add_trades
+from exporter.writer import restore
 from scripts.native_postgres import running_postgres
 from tests.fakes.store import FakeStore
 
 Opener = Callable[[], Store]
+KEPT_COMMITS = 20
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     """Opens the same store, again and again; the one before is closed first."""
     opened: list[Store] = []
     if request.param == "fake":
-        fake = FakeStore()
+        fake = FakeStore(KEPT_COMMITS)
 
         def make() -> Store:
             return fake
@@ -48,7 +52,7 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
             engine.dispose()
 
         def make() -> Store:
-            return SqlStore(url)
+            return SqlStore(url, kept_commits=KEPT_COMMITS)
 
     def open_again() -> Store:
         while opened:
@@ -185,6 +189,66 @@ def test_changes_since_a_revision_are_the_later_ones(store: Store) -> None:
     assert found.engines == {"x": None}
     assert (found.revision, found.deck_revision, found.weights) == (3, 3, None)
     assert store.changes_since(3).groups == {}
+
+
+def test_what_was_removed_long_ago_is_forgotten_and_who_missed_it_is_told_everything(store: Store) -> None:
+    """Removed rows go after so many commits; who is that far behind gets the whole, which lacks them."""
+    kept, gone = group("kept"), group("gone")
+    store.commit(Batch(groups={kept.id: kept, gone.id: gone}, engines={"x": EngineDoc(pushed_at=1.0)}), 1)
+    store.commit(Batch(groups={gone.id: None}, engines={"x": None}), 2)
+    last = 2 + KEPT_COMMITS
+    for revision in range(3, last + 1):
+        store.commit(Batch(groups={kept.id: kept}), revision)
+    behind = store.changes_since(1)
+    assert (behind.whole, behind.groups, behind.engines) == (True, {kept.id: kept}, {})
+    assert behind.revision == last
+    near = store.changes_since(2)
+    assert (near.whole, near.groups) == (False, {kept.id: kept})
+    assert store.check() == []
+
+
+def test_who_is_not_far_behind_hears_of_each_removal(store: Store) -> None:
+    """Until then a removed row stays, and is told of as one change among others."""
+    gone = group("gone")
+    store.commit(Batch(groups={gone.id: gone}), 1)
+    for revision in range(2, 2 + KEPT_COMMITS):
+        store.commit(Batch(groups={gone.id: None if revision == 2 else group("gone")}), revision)
+    store.commit(Batch(groups={gone.id: None}), 2 + KEPT_COMMITS)
+    found = store.changes_since(KEPT_COMMITS)
+    assert (found.whole, found.groups) == (False, {gone.id: None})
+
+
+def test_a_replica_that_slept_through_a_removal_shows_what_the_others_show(postgres: str) -> None:
+    """Two on one database: the note of a removal is cleared away before the second has read it."""
+    busy = SqlStore(postgres, kept_commits=KEPT_COMMITS)
+    asleep = SqlStore(postgres, kept_commits=KEPT_COMMITS)
+    try:
+        at = busy.load().revision
+        kept, gone = group("kept"), group("gone")
+        busy.begin(at, [])
+        busy.commit(Batch(groups={kept.id: kept, gone.id: gone}), at + 1)
+        state = State(Index())
+        restore(state, asleep.load())
+        assert set(state.groups) >= {kept.id, gone.id}
+        seen = state.revision
+        for revision in range(seen + 1, seen + 3 * KEPT_COMMITS):
+            busy.begin(revision - 1, [])
+            busy.commit(Batch(groups={gone.id: None} if revision == seen + 1 else {kept.id: kept}), revision)
+        engine = sa.create_engine(postgres)
+        with engine.connect() as connection:
+            removed = sa.select(sa.func.count()).where(groups.c.body.is_(None))
+            assert connection.execute(removed).scalar_one() == 0
+        engine.dispose()
+        changes, _ = asleep.begin(seen, [])
+        asleep.abandon()
+        restore(state, changes)
+        assert kept.id in state.groups
+        assert gone.id not in state.groups
+        assert b"gone" not in b"".join(state.bodies("m"))
+        assert state.revision == busy.newest_revision()
+    finally:
+        busy.close()
+        asleep.close()
 
 
 def test_trades_are_read_by_each_filter(store: Store) -> None:
