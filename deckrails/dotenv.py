@@ -8,6 +8,7 @@ each name and a test holds the two equal.
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -141,29 +142,40 @@ def read_environment(path: Path = Path(".env"), environ: Mapping[str, str] | Non
         Setting name to text, known names only.
 
     Raises:
-        DotenvError: A line that is not `NAME=value`, or whose name nobody reads.
+        DotenvError: A line that is not `NAME=value`, or whose name nobody reads; a file that cannot be read.
     """
     known = {name for names in KNOWN.values() for name in names}
     settings: dict[str, str] = {}
     if path.is_file():
-        with path.open(encoding="utf-8") as stream:
-            for binding in parse_stream(stream):
-                where = f"{path} line {binding.original.line}"
-                if binding.error:
-                    raise DotenvError(f"{where}: {_before_value(binding.original.string)}: want NAME=value")
-                if binding.key is None:
-                    continue
-                if binding.key not in known:
-                    close = difflib.get_close_matches(binding.key, known, n=1)
-                    hint = f"; did you mean {close[0]}?" if close else ""
-                    raise DotenvError(f"{where}: nobody reads {_before_value(binding.key)}{hint}")
-                if binding.value is None:
-                    raise DotenvError(f"{where}: {binding.key} has no value: want {binding.key}=value")
-                settings[binding.key] = binding.value
+        for binding in parse_stream(io.StringIO(_text_of(path))):
+            where = f"{path} line {binding.original.line}"
+            if binding.error:
+                raise DotenvError(f"{where}: {_before_value(binding.original.string)}: want NAME=value")
+            if binding.key is None:
+                continue
+            if binding.key not in known:
+                close = difflib.get_close_matches(binding.key, known, n=1)
+                hint = f"; did you mean {close[0]}?" if close else ""
+                raise DotenvError(f"{where}: nobody reads {_before_value(binding.key)}{hint}")
+            if binding.value is None:
+                raise DotenvError(f"{where}: {binding.key} has no value: want {binding.key}=value")
+            settings[binding.key] = binding.value
     settings.update(
         {name: value for name, value in (os.environ if environ is None else environ).items() if name in known}
     )
     return {name: value for name, value in settings.items() if value != ""}
+
+
+def _text_of(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DotenvError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DotenvError(f"{path} line {line}: byte 0x{content[error.start]:02x} is not UTF-8") from None
 
 
 def misspelt(environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -32,6 +32,13 @@ def _flag(value: object) -> object:
 Flag = Annotated[bool, BeforeValidator(_flag)]
 
 
+def _lowered(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+Word = BeforeValidator(_lowered)
+
+
 class Settings(BaseModel):
     """Every setting; field names are the variables' without DECK_, in lower case."""
 
@@ -52,9 +59,9 @@ class Settings(BaseModel):
     max_series: int = Field(1_000_000, ge=1)
     max_series_per_push: int = Field(50_000, ge=1)
     admin_api: Flag = False
-    durability: Literal["power", "process"] = "power"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["console", "json"] = "console"
+    durability: Annotated[Literal["power", "process"], Word] = "power"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Word] = "info"
+    log_format: Annotated[Literal["console", "json"], Word] = "console"
     alert_breakers: str = ""
     accept_crlf: Flag = False
     utf8_names: Flag = False
@@ -62,7 +69,7 @@ class Settings(BaseModel):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the service."""
-        if self.host == "localhost":
+        if self.host.lower() == "localhost":
             return True
         try:
             return ip_address(self.host).is_loopback
@@ -117,6 +124,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         name = "DECK_" + str(first["loc"][0]).upper()
         came = "" if "token" in name.lower() else f"{first['input']!r}: "
         raise SettingsError(f"{name} is {came}{first['msg']}") from None
+    token = settings.token.get_secret_value() if settings.token else ""
+    if token != token.strip():  # no header keeps it, so nobody could ever send this token
+        raise SettingsError("DECK_TOKEN begins or ends with a space: want the token alone")
     if not settings.loopback and not settings.has_token and not settings.insecure:
         raise SettingsError(
             f"DECK_HOST is {settings.host}, which others can reach: set DECK_TOKEN, DECK_TOKEN_FILE or "

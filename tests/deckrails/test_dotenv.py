@@ -31,6 +31,15 @@ def test_a_line_that_is_no_setting_is_refused(tmp_path: Path, line: str) -> None
         read_environment(write(tmp_path, line + "\n"), {})
 
 
+def test_a_file_that_is_not_utf_8_is_refused_by_its_line(tmp_path: Path) -> None:
+    """One clear line, not a traceback; the byte is named, the value is not shown."""
+    path = tmp_path / ".env"
+    path.write_bytes(b"DECK_PORT=1\nDECK_TOKEN=s3cret\xff\n")
+    with pytest.raises(DotenvError, match=r"line 2: byte 0xff is not UTF-8") as refused:
+        read_environment(path, {})
+    assert "s3cret" not in str(refused.value)
+
+
 def test_a_missing_file_is_an_empty_one(tmp_path: Path) -> None:
     """No .env is the normal case."""
     assert read_environment(tmp_path / "none", {}) == {}

@@ -43,6 +43,9 @@ def test_every_known_name_is_a_setting_and_the_other_way_round() -> None:
         ("DECK_TOKENS_FILE", "/nowhere/tokens"),
         ("DECK_TLS_CERT", __file__),
         ("DECK_STORE_URL", "nonsense"),
+        ("DECK_TOKEN", " "),
+        ("DECK_TOKEN", "s3cret\n"),
+        ("DECK_LOG_LEVEL", "loud"),
     ],
 )
 def test_a_setting_that_means_nothing_stops_the_start(name: str, value: str) -> None:
@@ -60,7 +63,15 @@ def test_others_are_let_in_only_with_a_token(host: str, tmp_path: Path) -> None:
     assert read_settings({"DECK_HOST": host, "DECK_TOKEN": "t"}).host == host
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.9.9.9"])
+def test_a_word_may_be_written_in_capitals() -> None:
+    """INFO is what most other services want."""
+    settings = read_settings(
+        {"DECK_LOG_LEVEL": "WARNING", "DECK_LOG_FORMAT": "JSON", "DECK_DURABILITY": "Power"}
+    )
+    assert (settings.log_level, settings.log_format, settings.durability) == ("warning", "json", "power")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "LocalHost", "127.9.9.9"])
 def test_loopback_needs_no_token(host: str) -> None:
     """Only this machine can reach it."""
     assert read_settings({"DECK_HOST": host}).loopback
