@@ -195,7 +195,8 @@ class DeckClient:
             DeckRefusedError: Among others 409: the same trade_id with other content (waiting client only).
             DeckError: See deck_errors (waiting client only).
         """
-        whole = fields if trade is None else {**trade, **fields}
+        # No copy where one thing was given: a tick pays for it.
+        whole = fields if trade is None else {**trade, **fields} if fields else trade
         if self._sender is not None:
             self._sender.offer_trade(whole)
             return None

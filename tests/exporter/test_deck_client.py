@@ -98,9 +98,10 @@ def test_a_background_push_raises_nothing_whatever_it_is_given(deck: StandInDeck
         client.push_metrics(breaker=wrong, equity_usd=1.0)
         client.push_metrics(pnl_by_strategy=wrong, info=wrong)
         client.push_trade(wrong_field=1)
+        client.push_trade(wrong)
         assert client.flush(SOON)
         assert client.counters.refused == 3
-        assert client.counters.dead_lettered == 1
+        assert client.counters.dead_lettered == 2
     told = {name: value for push in deck.pushes for name, value in push.items()}
     assert told["equity_usd"] == 1.0
     assert told["breaker"] == "not sent: [1, 2]"
