@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from typing import Any
 
 from exporter.errors import Invalid, TooLarge
@@ -19,6 +20,8 @@ from exporter.store import TradeQuery
 __all__ = ["breaker_view", "get_status", "get_trades", "post_metrics", "post_trades"]
 
 MAX_PAGE = 10_000
+_WHOLE = re.compile(r"-?[0-9]{1,40}")
+_LOST_PLUS = re.compile(r"(T[0-9:.]+) (?=[0-9]{2}:?[0-9]{2}$)")
 MAX_WAIT_SECONDS = 60.0
 
 
@@ -59,10 +62,9 @@ def whole_number(text: str, field: str, low: int, high: int) -> int:
     Raises:
         Invalid: It is none, or out of range.
     """
-    try:
-        number = int(text)
-    except ValueError:
-        raise Invalid(f"{field} is {text!r}: want a whole number", field) from None
+    if not _WHOLE.fullmatch(text):
+        raise Invalid(f"{field} is {text!r}: want a whole number", field)
+    number = int(text)
     if not low <= number <= high:
         raise Invalid(f"{field} is {number}: want {low} to {high}", field, "out_of_range")
     return number
@@ -72,6 +74,8 @@ def _time(arguments: dict[str, str], field: str) -> float | None:
     text = arguments.get(field)
     if text is None:
         return None
+    # A query's plus sign is a space, and hardly anybody writes %2B.
+    text = _LOST_PLUS.sub(r"\1+", text)
     try:
         return epoch_seconds(float(text), field)
     except ValueError as error:

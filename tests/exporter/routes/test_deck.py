@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 import sqlalchemy as sa
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -318,3 +320,19 @@ def test_one_push_has_its_own_limit(make_deck: Starter) -> None:
     for trade in trades:
         assert deck.send("POST", "/trades", trade).status == 200
     assert deck.send("POST", "/trades", trades).json == {"accepted": 0, "duplicates": 2}
+
+
+@pytest.mark.parametrize("since", ["2023-11-14T22:13:20+00:00", "2023-11-14T23:13:20.000+0100"])
+def test_a_plus_sign_of_the_query_is_one(deck: Deck, since: str) -> None:
+    """`+00:00` written as it is arrives as a space, and means what was written."""
+    deck.send("POST", "/trades", [{**TRADE, "ts": START - 1}, {**TRADE, "trade_id": "t2"}])
+    for written in (since, since.replace("+", "%2B")):
+        answer = deck.send("GET", f"/trades?since={written}")
+        assert [trade["trade_id"] for trade in answer.json["trades"]] == ["t2"], answer.text
+
+
+@pytest.mark.parametrize("limit", ["1_0", "%201", "+1", "1.0", "\u0661", ""])
+def test_a_whole_number_is_digits(deck: Deck, limit: str) -> None:
+    """What Python would read as a number and nobody else does is refused by name."""
+    answer = deck.send("GET", f"/trades?limit={quote(limit, safe='%+')}")
+    assert (answer.status, answer.json["field"]) == (422, "limit")
