@@ -124,6 +124,7 @@ class AlertsIn(msgspec.Struct, frozen=True):
 
     version: Literal["4"]
     alerts: list[AlertIn]
+    truncatedAlerts: int = 0  # noqa: N815 - Alertmanager's name
 
 
 _read_metrics_json = reader(MetricsIn)
@@ -133,6 +134,7 @@ _read_trades_json = reader(TradesIn)
 _read_weights_json = reader(WeightsIn)
 _read_breaker_json = reader(BreakerIn)
 _read_alerts_json = reader(AlertsIn)
+_read_object = reader(dict[str, msgspec.Raw], part=True)
 
 
 def check_name(text: str, field: str, what: str) -> str:
@@ -161,8 +163,14 @@ def _check_range(value: float, field: str, low: float, high: float, what: str) -
     if not math.isfinite(value):
         raise Invalid(f"{what} is {value}: want a finite number", field, "out_of_range")
     if not low <= value <= high:
-        raise Invalid(f"{what} is {value:g}: want {_span(low, high)}", field, "out_of_range")
+        raise Invalid(f"{what} is {_exact(value)}: want {_span(low, high)}", field, "out_of_range")
     return value
+
+
+def _exact(value: float) -> str:
+    """A number with as many digits as tell it from its neighbours: 1.4, 105, 1.0000000001."""
+    short = f"{value:.15g}"
+    return short if float(short) == value else repr(value)
 
 
 def _span(low: float, high: float) -> str:
@@ -300,10 +308,6 @@ def _trade_objects(body: bytes, start: bytes) -> list[dict[str, Any]]:
     return list(raw["trades"]) if "trades" in raw else [raw]
 
 
-def _read_object(body: bytes) -> Mapping[str, Any]:
-    return reader(dict[str, msgspec.Raw])(body)
-
-
 def _check_trade(trade: TradeIn, at: str) -> TradeIn:
     for field in ("trade_id", "strategy", "symbol"):
         check_name(getattr(trade, field), at + field, field)
@@ -335,7 +339,7 @@ def read_weights(body: bytes) -> WeightsIn:
         _check_range(share, f"weights.{name}", 0.0, 1.0, f"share of {name}")
     total = math.fsum(request.weights.values())
     if total > 1 + SUM_TOLERANCE:
-        raise Invalid(f"shares sum to {total:.9g}: want at most 1", "weights", "out_of_range")
+        raise Invalid(f"shares sum to {_exact(total)}: want at most 1", "weights", "out_of_range")
     for name, score in request.scores.items():
         check_name(name, f"scores.{name}", "strategy")
         _check_range(score, f"scores.{name}", -math.inf, math.inf, f"score of {name}")
@@ -361,6 +365,6 @@ def read_alerts(body: bytes) -> AlertsIn:
     """The checked webhook of Alertmanager."""
     request = _read_alerts_json(body)
     for i, alert in enumerate(request.alerts):
-        if "breaker" in alert.labels:
+        if alert.labels.get("breaker"):  # an empty label is none
             check_name(alert.labels["breaker"], f"alerts[{i}].labels.breaker", "breaker")
     return request

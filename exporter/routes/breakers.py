@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import structlog
 
 from exporter.http import Call, Reply, json_reply
 from exporter.messages import check_engine, check_name, read_alerts, read_breaker
@@ -12,6 +13,8 @@ from exporter.routes.deck import MAX_PAGE, breaker_view, whole_number
 from exporter.service import Service
 
 __all__ = ["get_breakers", "get_history", "post_alerts", "post_breaker"]
+
+log = structlog.get_logger(__name__)
 
 
 async def get_breakers(service: Service, call: Call) -> Reply:
@@ -60,6 +63,8 @@ async def post_breaker(service: Service, call: Call) -> Reply:
 async def post_alerts(service: Service, call: Call) -> Reply:
     """POST /alerts."""
     call.arguments()
-    return json_reply(
-        await service.writer.submit(TakeAlerts(read_alerts(call.body), service.rules, call.who))
-    )
+    request = read_alerts(call.body)
+    if request.truncatedAlerts:
+        # What they would have tripped, or let go, nobody here can know.
+        log.warning("Alertmanager left alerts out: set max_alerts to 0", left_out=request.truncatedAlerts)
+    return json_reply(await service.writer.submit(TakeAlerts(request, service.rules, call.who)))

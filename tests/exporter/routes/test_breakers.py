@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.exporter.conftest import Starter
 from tests.exporter.deck import Deck
 
@@ -126,3 +128,18 @@ def test_a_name_in_the_path_is_decoded_once(deck: Deck) -> None:
     """%25 is a percent sign, whatever stands behind it."""
     answer = deck.send("POST", "/breakers/a%2541", {"tripped": True, "reason": "x"})
     assert (answer.status, answer.json["breaker"]) == (200, "a%41")
+
+
+def test_an_empty_label_is_none(deck: Deck) -> None:
+    """As in Prometheus: an alert whose `breaker` is empty concerns none, and its neighbour still trips."""
+    both = webhook("firing", breaker="")
+    both["alerts"] += webhook("firing", "f2", breaker="venue")["alerts"]
+    answer = deck.send("POST", "/alerts", both).json
+    assert (answer["tripped"], answer["ignored"]) == (["venue"], 1)
+
+
+def test_alerts_that_were_left_out_are_told_of(deck: Deck, capsys: pytest.CaptureFixture[str]) -> None:
+    """What Alertmanager cut off may have been a trip: the rest counts, and the log says so."""
+    cut = {**webhook("firing", breaker="venue"), "truncatedAlerts": 3}
+    assert deck.send("POST", "/alerts", cut).json["tripped"] == ["venue"]
+    assert "left_out=3" in capsys.readouterr().out
