@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from exporter.auth import Auth, read_tokens
 from exporter.catalogue import PUSHED_KINDS
+from exporter.docs_page import docs_page
 from exporter.errors import CallerError, ExporterError, NotFound, TooLarge, WrongMethod
 from exporter.http import PLAIN, Call, Reply, error_reply, plain_error
 from exporter.index import Index
@@ -264,7 +265,9 @@ def _describe_and_route(service: Service) -> FastAPI:
     api = FastAPI(
         title="Deckrails exporter",
         version=service.version,
-        description="Durable push gateway, the deck's JSON API, and the page Prometheus scrapes.",
+        description="The deck's JSON API and the page Prometheus scrapes. Beside them are a Prometheus "
+        "Pushgateway's routes, /metrics/job/JOB{/LABEL/VALUE} and /api/v1/, durable before they answer.",
+        docs_url=None,
         redoc_url=None,
     )
     for route in ROUTES:
@@ -284,6 +287,7 @@ def _describe_and_route(service: Service) -> FastAPI:
 
     api.add_exception_handler(HTTPException, refuse)
     api.openapi = lambda: describe(api)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    api.add_route("/docs", lambda _: Response(docs_page(api.openapi()), media_type="text/html"))
     return api
 
 
