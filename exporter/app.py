@@ -272,7 +272,8 @@ def _describe_and_route(service: Service) -> FastAPI:
     )
     for route in ROUTES:
         api.add_api_route(
-            route.path,
+            # A name may have a slash in it: whatever an engine or an alert trips, an operator can let go.
+            route.path.replace("{name}", "{name:path}"),
             _endpoint(service, route),
             methods=[route.method],
             summary=route.summary,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -143,3 +144,15 @@ def test_alerts_that_were_left_out_are_told_of(deck: Deck, capsys: pytest.Captur
     cut = {**webhook("firing", breaker="venue"), "truncatedAlerts": 3}
     assert deck.send("POST", "/alerts", cut).json["tripped"] == ["venue"]
     assert "left_out=3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["desk/eu", "a%b", "é ü", "x?y"])
+def test_whatever_name_an_alert_trips_an_operator_can_let_go(make_deck: Starter, name: str) -> None:
+    """A latched alert waits for an operator; a name that no path could say would be open for ever."""
+    deck = make_deck(DECK_ALERT_BREAKERS=f"Deep={name}:latch")
+    for status in ("firing", "resolved"):
+        deck.send("POST", "/alerts", webhook(status, alertname="Deep"))
+    assert state(deck, name)["open"] is True
+    answer = deck.send("POST", f"/breakers/{quote(name, safe='')}", {"tripped": False, "reason": "seen"})
+    assert (answer.json["breaker"], answer.json["open"]) == (name, False)
+    assert deck.send("POST", "/breakers/", {"tripped": True, "reason": "x"}).json["field"] == "name"
