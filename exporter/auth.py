@@ -11,13 +11,13 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.errors import Forbidden, SettingsError, Unauthorized
 
-__all__ = ["SCOPES", "Auth", "Caller", "read_tokens"]
+__all__ = ["SCOPES", "Auth", "Caller", "read_tokens", "refuse_foreign_page"]
 
 SCOPES = frozenset({"push", "allocate", "operate", "read"})
 _LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+([a-z,]+)(?:[ \t]+(\S.*))?\Z")
@@ -123,6 +123,22 @@ class Auth:
                 f"the token {caller.name!r} has no scope {scope}: it has {', '.join(sorted(caller.scopes))}"
             )
         return caller
+
+
+def refuse_foreign_page(headers: Mapping[bytes, bytes]) -> None:
+    """Let no web page of another site write: a browser sends its form to a loopback deck without asking.
+
+    Args:
+        headers: By lower-case name; what is no browser sends no Origin.
+
+    Raises:
+        Forbidden: The request comes from a page that is not this deck's own.
+    """
+    origin = headers.get(b"origin")
+    if origin is None or origin.partition(b"://")[2].lower() == headers.get(b"host", b"").lower():
+        return
+    shown = origin[:80].decode("latin-1")
+    raise Forbidden(f"Origin is {shown!r}: a web page of another site may not write here", "Origin")
 
 
 def _token_of(header: bytes | None) -> bytes | None:

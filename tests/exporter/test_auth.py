@@ -9,6 +9,7 @@ import pytest
 from exporter.auth import Auth, read_tokens
 from exporter.errors import Forbidden, SettingsError, Unauthorized
 from tests.exporter.conftest import Starter
+from tests.exporter.deck import Deck
 
 
 def sha(token: str) -> str:
@@ -136,6 +137,23 @@ def test_every_route_asks_for_its_scope(make_deck: Starter, tmp_path: Path) -> N
         assert with_scope.status not in (401, 403), (method, route)
     for open_to_all in ("/-/healthy", "/-/ready"):
         assert deck.send("GET", open_to_all).status == 200
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://127.0.0.1:9999", "127.0.0.1:8002"]
+)
+def test_a_web_page_of_another_site_writes_nothing(deck: Deck, origin: str) -> None:
+    """A browser posts text to a loopback deck for any page it shows; the deck refuses and changes nothing."""
+    host = {"Host": "127.0.0.1:8002"}
+    for method, route, body, scope in ROUTES:
+        if method != "POST" or route.startswith("/metrics/job"):
+            continue
+        answer = deck.send(method, route, body, {**host, "Origin": origin, "Content-Type": "text/plain"})
+        assert (answer.status, answer.json["field"], scope == "read") == (403, "Origin", False), route
+    assert deck.send("GET", "/status").json["weights"]["version"] == 0
+    own = {**host, "Origin": "http://127.0.0.1:8002"}
+    for headers in (host, own):
+        assert deck.send("POST", "/allocator/weights", {"weights": {"a": 1}}, headers).status == 200
 
 
 def test_who_did_it_is_in_the_history(make_deck: Starter, tmp_path: Path) -> None:
