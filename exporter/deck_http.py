@@ -112,7 +112,7 @@ def retry_after_seconds(header: str | None, now: Callable[[], float]) -> float |
     """What a `Retry-After` header asks to wait, given as seconds or as a date; None if it says neither."""
     if not header:
         return None
-    if header.strip().isdigit():
+    if header.strip().isdecimal():
         return float(header)
     try:
         at = email.utils.parsedate_to_datetime(header)

@@ -106,6 +106,7 @@ def test_retry_after_is_obeyed_and_one_that_is_too_long_ends_the_tries(
         ("Tue, 14 Nov 2023 22:13:00 GMT", 0.0),
         ("soon", None),
         ("-5", None),
+        ("\u00b2", None),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_a_date(header: str | None, want: float | None) -> None:
