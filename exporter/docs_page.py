@@ -84,10 +84,10 @@ def _section(page: Page, method: str, path: str, operation: Page) -> str:
 def _fields(page: Page, schema: Page) -> str:
     required = schema.get("required", ())
     rows = [
-        (name, _kind(page, field), "required" if name in required else "")
+        (name, _kind(page, field), _span(field), "required" if name in required else "")
         for name, field in schema["properties"].items()
     ]
-    return _table(("Field", "Value", ""), rows)
+    return _table(("Field", "Value", "Bounds", ""), rows)
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
@@ -111,6 +111,21 @@ def _kind(page: Page, schema: Page) -> str:
         return f"name to {_kind(page, schema['additionalProperties'])}"
     kind = str(schema.get("type", "any"))
     return {"boolean": "true or false", "string": "text"}.get(kind, kind)
+
+
+def _span(schema: Page) -> str:
+    """The bounds of a value, in words; of a mapping those of its values."""
+    for shape in schema.get("anyOf", (schema,)):
+        if isinstance(shape.get("additionalProperties"), dict):
+            return _span(shape["additionalProperties"])
+    words = {
+        "minimum": "at least {:g}",
+        "exclusiveMinimum": "more than {:g}",
+        "maximum": "at most {:g}",
+        "maxLength": "at most {} characters",
+        "maxItems": "at most {}",
+    }
+    return ", ".join(text.format(schema[word]) for word, text in words.items() if word in schema)
 
 
 _NULL = {"type": "null"}

@@ -19,6 +19,14 @@ from exporter.json_errors import reader
 from exporter.records import DEFAULT_ENGINE, EVERY_ENGINE
 
 __all__ = [
+    "MAP_RANGES",
+    "MAX_AMOUNT",
+    "MAX_EPOCH",
+    "MAX_HOLD_SECONDS",
+    "MAX_NAME",
+    "MAX_REASON",
+    "MAX_TRADES",
+    "SCALAR_RANGES",
     "AlertIn",
     "AlertsIn",
     "BreakerIn",
@@ -45,6 +53,10 @@ MAX_NOTIONAL = 1e18
 """Most of quantity times price (JC)."""
 MAX_TRADES = 10_000
 """Trades of one request (JC)."""
+MAX_REASON = 1000
+"""Characters of a reason (JC)."""
+MAX_HOLD_SECONDS = 366 * 86400.0
+"""Of an operator's hold with an end (JC)."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -153,7 +165,7 @@ def check_engine(text: str, field: str = "engine") -> str:
     return check_name(text, field, "engine")
 
 
-def _check_text(text: str, field: str, limit: int = 1000) -> str:
+def _check_text(text: str, field: str, limit: int = MAX_REASON) -> str:
     if len(text) > limit:
         raise Invalid(f"{field} has {len(text)} characters: want at most {limit}", field, "out_of_range")
     return text
@@ -206,7 +218,7 @@ def epoch_seconds(value: float | str, field: str) -> float:
     return float(value)
 
 
-_SCALAR_RANGES = {
+SCALAR_RANGES = {
     "equity_usd": (-math.inf, math.inf),
     "pnl_24h": (-math.inf, math.inf),
     "drawdown_pct": (0.0, 100.0),
@@ -214,7 +226,7 @@ _SCALAR_RANGES = {
     "tick_p95_ms": (0.0, math.inf),
     "error_rate_pct": (0.0, 100.0),
 }
-_MAP_RANGES = {
+MAP_RANGES = {
     "pnl_by_strategy": (-math.inf, math.inf),
     "exposure_by_strategy": (-math.inf, math.inf),
     "drawdown_pct_by_strategy": (0.0, 100.0),
@@ -239,12 +251,12 @@ def read_metrics(body: bytes, engine: str | None = None) -> tuple[MetricsIn, int
     if request.started_at is not None:
         epoch_seconds(request.started_at, "started_at")
         accepted += 1
-    for field, (low, high) in _SCALAR_RANGES.items():
+    for field, (low, high) in SCALAR_RANGES.items():
         value = getattr(request, field)
         if value is not None:
             _check_range(value, field, low, high, field)
             accepted += 1
-    for field, (low, high) in _MAP_RANGES.items():
+    for field, (low, high) in MAP_RANGES.items():
         for name, value in (getattr(request, field) or {}).items():
             check_name(name, f"{field}.{name}", "strategy")
             if value is not None:
@@ -355,7 +367,7 @@ def read_breaker(body: bytes) -> BreakerIn:
     if not request.reason.strip():
         raise Invalid("reason is empty: say why, it is kept in the history", "reason", "missing_field")
     if request.ttl_sec is not None:
-        _check_range(request.ttl_sec, "ttl_sec", -math.inf, 366 * 86400.0, "ttl_sec")
+        _check_range(request.ttl_sec, "ttl_sec", -math.inf, MAX_HOLD_SECONDS, "ttl_sec")
         if request.ttl_sec <= 0:
             raise Invalid(f"ttl_sec is {request.ttl_sec:g}: want more than 0", "ttl_sec", "out_of_range")
     return request

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from exporter.messages import (
+    MAP_RANGES,
+    MAX_AMOUNT,
+    MAX_EPOCH,
+    MAX_HOLD_SECONDS,
+    MAX_NAME,
+    MAX_REASON,
+    MAX_TRADES,
+    SCALAR_RANGES,
+)
+from exporter.routes.deck import MAX_PAGE, MAX_WAIT_SECONDS
 from exporter.routes.table import ROUTES, Route
 
 __all__ = ["describe", "operation_id"]
@@ -23,6 +35,63 @@ _ERROR = {
 }
 
 
+def _span(low: float, high: float) -> dict[str, float]:
+    bounds = {"minimum": low, "maximum": high}
+    return {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
+
+
+_NAME = {"minLength": 1, "maxLength": MAX_NAME}
+_TIME = _span(0.0, MAX_EPOCH)
+_AMOUNT = {"exclusiveMinimum": 0.0, "maximum": MAX_AMOUNT}
+_SIGNED = _span(-MAX_AMOUNT, MAX_AMOUNT)
+_BOUNDS: dict[str, dict[str, dict[str, Any]]] = {
+    "MetricsIn": {
+        "engine": _NAME,
+        "started_at": _TIME,
+        **{field: _span(*span) for field, span in SCALAR_RANGES.items()},
+    },
+    "InfoIn": {"version": _NAME, "quote": _NAME},
+    "TradeIn": {
+        **dict.fromkeys(("trade_id", "strategy", "symbol", "engine"), _NAME),
+        **dict.fromkeys(("qty", "price"), _AMOUNT),
+        **dict.fromkeys(("fee_usd", "pnl_usd"), _SIGNED),
+        "ts": _TIME,
+    },
+    "TradesIn": {"trades": {"minItems": 1, "maxItems": MAX_TRADES}},
+    "WeightsIn": {"weights": {"minProperties": 1}, "reason": {"maxLength": MAX_REASON}, "as_of": _TIME},
+    "BreakerIn": {
+        "reason": {"minLength": 1, "maxLength": MAX_REASON},
+        "ttl_sec": {"exclusiveMinimum": 0.0, "maximum": MAX_HOLD_SECONDS},
+    },
+}
+"""What the types of a body do not say; each applies to values of its own type, so null stays what it is."""
+_MAP_BOUNDS = {
+    "MetricsIn": {"breaker": {}, **{field: _span(*span) for field, span in MAP_RANGES.items()}},
+    "WeightsIn": {"weights": _span(0.0, 1.0), "scores": {}},
+}
+"""Of every value of a mapping by name."""
+_ARGUMENT_BOUNDS: dict[str, dict[str, Any]] = {
+    "engine": _NAME,
+    "limit": _span(1, MAX_PAGE),
+    "cursor": _span(0, math.inf),
+    "before": _span(0, math.inf),
+    "wait": _span(0.0, MAX_WAIT_SECONDS),
+}
+
+
+def _bound(components: dict[str, Any]) -> None:
+    for name, fields in _BOUNDS.items():
+        for field, bounds in fields.items():
+            components[name]["properties"][field].update(bounds)
+    for name, fields in _MAP_BOUNDS.items():
+        for field, bounds in fields.items():
+            whole = components[name]["properties"][field]
+            for shape in whole.get("anyOf", [whole]):
+                if "additionalProperties" in shape:
+                    shape["additionalProperties"].update(bounds)
+                    shape["propertyNames"] = _NAME
+
+
 def describe(api: FastAPI) -> dict[str, Any]:
     """The OpenAPI page."""
     if api.openapi_schema:
@@ -30,6 +99,7 @@ def describe(api: FastAPI) -> dict[str, Any]:
     page = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
     bodies = list(dict.fromkeys(shape for route in ROUTES for shape in route.body))
     schemas, components = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
+    _bound(components)
     by_shape = {str(shape): schema for shape, schema in zip(bodies, schemas, strict=True)}
     page["components"] = {
         "schemas": {**components, "Error": _ERROR},
@@ -64,7 +134,7 @@ def _operation(route: Route, by_shape: dict[str, Any]) -> dict[str, Any]:
                     "in": "query",
                     "required": False,
                     "description": text,
-                    "schema": {"type": kind},
+                    "schema": {"type": kind, **_ARGUMENT_BOUNDS.get(name, {})},
                 }
                 for name, kind, text in route.arguments
             ),
@@ -89,7 +159,7 @@ def _operation(route: Route, by_shape: dict[str, Any]) -> dict[str, Any]:
         operation["responses"]["304"] = {"description": "Nothing changed."}
     if "{name}" in route.path:
         operation["parameters"].append(
-            {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+            {"name": "name", "in": "path", "required": True, "schema": {"type": "string", **_NAME}}
         )
     if route.body:
         shapes = [by_shape[str(shape)] for shape in route.body]

@@ -63,6 +63,8 @@ def test_every_route_is_there_with_its_scope_and_its_fields(deck: Deck) -> None:
         "X-Group-TTL",
     ):
         assert words in text
+    for words in ("at least 0, at most 100", "more than 0, at most 1e+15", "at most 128 characters"):
+        assert words in text
     assert len(reader.ids) == len(set(reader.ids)) == len(ROUTES)
 
 
