@@ -318,8 +318,8 @@ class AlertRule:
 
 
 BREAKER_HOLD = "breaker_hold"
-"""Annotation of an alert that only tells of the breaker in its label, `none`: a trip by it would hold that
-breaker for as long as the alert goes on about it."""
+"""Annotation of an alert that only tells of a breaker, `none`: what it tripped, by its label or by a mapping,
+it would tell of in turn and hold for ever."""
 
 
 @dataclass(slots=True)
@@ -351,12 +351,13 @@ class TakeAlerts(NoTrades):
 
     def _rules_of(self, alert: AlertIn) -> list[AlertRule]:
         """What an alert trips: the breaker it is mapped to, and the one of its own label."""
+        if alert.annotations.get(BREAKER_HOLD) == "none":
+            return []
         alertname = alert.labels.get("alertname", "")
         mapped = self.rules.get(alertname)
         rules = [] if mapped is None else [mapped]
         own = alert.labels.get("breaker")
-        reports = alert.annotations.get(BREAKER_HOLD) == "none"
-        if own and not reports and own not in [rule.breaker for rule in rules]:
+        if own and own not in [rule.breaker for rule in rules]:
             rules.append(AlertRule(own, latch=False))
         return rules
 

@@ -227,7 +227,7 @@ def test_the_scrape_limits_are_those_of_the_configuration() -> None:
 def test_a_milder_form_has_the_milder_limit() -> None:
     """Where an alert has two forms the critical one asks for more, with the same expression otherwise."""
     for first, second in pairwise(ALERTS):
-        if first["alert"] == second["alert"] and first["alert"] != "TradingBreakerOpen":
+        if first["alert"] == second["alert"]:
             assert (first["labels"]["severity"], second["labels"]["severity"]) == ("warning", "critical")
             number = re.compile(r"(?<=[<>] )-?[\d.]+")
             assert number.sub("N", first["expr"]) == number.sub("N", second["expr"])

@@ -84,6 +84,24 @@ def test_a_promql_alert_halts_the_engine_until_it_resolves(stack: LiveStack) -> 
     until("nothing holds it", lambda: not stack.query('trading_breaker_open{breaker="daily_loss"} == 1'))
 
 
+def test_an_alert_with_the_label_halts_and_the_page_lasts_as_long(stack: LiveStack) -> None:
+    """A user's alert that names a breaker holds it and is paged; its end is the end, and nothing loops."""
+    stack.quiet()
+    mine = {"alertname": "MyVenueDown", "breaker": "venue", "severity": "warning"}
+    hour = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    send(f"{stack.alertmanager}/api/v2/alerts", [{"labels": mine, "endsAt": hour}])
+    until("held", lambda: stack.status()["breakers"]["venue"]["sources"] == ["alert"])
+    until("paged", lambda: stack.alerts(alertname="TradingBreakerOpen", breaker="venue"))
+    # Past the minute in which its counter alone would tell of the trip.
+    trips = 'increase(trading_breaker_trips_total{breaker="venue"}[3s])'
+    until("no trip of late", lambda: stack.value(trips) == 0)
+    assert stack.query('ALERTS{alertname="TradingBreakerOpen", breaker="venue", severity="critical"}')
+    send(f"{stack.alertmanager}/api/v2/alerts", [{"labels": mine, "endsAt": "2020-01-01T00:00:00Z"}])
+    until("released", lambda: not stack.status()["halted"])
+    until("over", lambda: not stack.firing("TradingBreakerOpen", breaker="venue"))
+    assert not stack.status()["halted"]
+
+
 SICK = {
     # what an engine pushes that is ill in every way, and what must fire
     "drawdown_pct": 12.0,

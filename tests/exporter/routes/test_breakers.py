@@ -73,6 +73,15 @@ def test_an_alert_that_tells_of_a_breaker_does_not_hold_it(deck: Deck) -> None:
     assert state(deck, "equity")["open"] is False
 
 
+def test_an_alert_that_tells_of_a_breaker_does_not_hold_one_that_it_is_mapped_to(make_deck: Starter) -> None:
+    """It would be told of the breaker it holds, go on firing and never let go."""
+    deck = make_deck(DECK_ALERT_BREAKERS="TradingBreakerOpen=manual")
+    request = webhook("firing", alertname="TradingBreakerOpen", breaker="equity")
+    request["alerts"][0]["annotations"]["breaker_hold"] = "none"
+    assert deck.send("POST", "/alerts", request).json["ignored"] == 1
+    assert deck.send("GET", "/status").json["halted"] is False
+
+
 def test_any_other_alert_with_the_label_holds_it_whatever_its_name(deck: Deck) -> None:
     """The label is the contract, not the alert's name."""
     deck.send("POST", "/alerts", webhook("firing", alertname="TradingBreakerOpen", breaker="equity"))
