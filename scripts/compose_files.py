@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from scripts.receivers import ReceiverError
+from scripts.receivers import secret
 from scripts.render import COMPOSE_HOSTS, Ports, Rendered, render_stack
 
 __all__ = ["READ_BY", "render_for_compose"]
@@ -85,11 +85,9 @@ def _for_containers(settings: Mapping[str, str]) -> dict[str, str]:
     """The settings as a container should see them: no path of this machine, no TLS inside the network."""
     seen = {name: text for name, text in settings.items() if not name.startswith("DECK_")}
     for name in [name for name in seen if name.endswith("_FILE") and name.startswith("ALERT_")]:
-        path = seen.pop(name)
-        try:
-            seen[name.removesuffix("_FILE")] = Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ReceiverError(f"{name}={path}: cannot read the secret: {error.strerror}") from error
+        plain = name.removesuffix("_FILE")
+        seen[plain] = secret(seen, plain) or ""
+        del seen[name]
     if settings.get("DECK_READ_AUTH") == "1":
         # Any text makes the renderer ask for a token; which one is settled above.
         seen |= {"DECK_READ_AUTH": "1", "SCRAPE_TOKEN": "mounted"}

@@ -6,11 +6,23 @@ until its settings are there; half of them is an error, because a pager that is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-__all__ = ["NOTIFIERS", "ReceiverError", "Settings", "configured", "deadman", "roles", "token"]
+__all__ = [
+    "NOTIFIERS",
+    "ReceiverError",
+    "Settings",
+    "configured",
+    "deadman",
+    "roles",
+    "secret",
+    "token",
+    "url",
+]
 
 Settings = Mapping[str, str]
 """Setting name to text, as `deckrails.dotenv.read_environment` gives them."""
@@ -18,6 +30,9 @@ Settings = Mapping[str, str]
 TITLE = '{{ template "deck.title" . }}'
 TEXT = '{{ template "deck.text" . }}'
 MESSAGE = '{{ template "deck.message" . }}'
+
+SMTP_PORT = re.compile(r"[1-9][0-9]{0,4}")
+MAX_PORT = 65535
 
 
 class ReceiverError(ValueError):
@@ -29,6 +44,8 @@ def _read(path: str, name: str) -> str:
         text = Path(path).read_text(encoding="utf-8").strip()
     except OSError as err:
         raise ReceiverError(f"{name}={path}: cannot read the secret: {err.strerror}") from err
+    except UnicodeDecodeError as err:
+        raise ReceiverError(f"{name}={path}: cannot read the secret: want UTF-8 text") from err
     if not text:
         raise ReceiverError(f"{name}={path}: the file is empty: want the secret in it")
     return text
@@ -66,10 +83,24 @@ def token(settings: Settings, *names: str) -> dict[str, Any]:
     return {}
 
 
-def _url(value: str, name: str) -> str:
+def url(value: str, name: str) -> str:
+    """The value, if Alertmanager takes it for a URL; it may be a secret, so a refusal does not repeat it.
+
+    Raises:
+        ReceiverError: It is none.
+    """
     if not value.startswith(("http://", "https://")):
-        # The value may be a secret, so it is not repeated.
         raise ReceiverError(f"{name} does not start with http:// or https://: want a URL")
+    if any(letter.isspace() or not letter.isprintable() for letter in value):
+        raise ReceiverError(f"{name} has a blank or a line break in it: want a URL")
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname
+        parts.port  # noqa: B018 - reading it is what checks it
+    except ValueError as err:
+        raise ReceiverError(f"{name} is no URL: want http(s)://host, a port from 0 to 65535") from err
+    if not host:
+        raise ReceiverError(f"{name} names no host: want a URL")
     return value
 
 
@@ -81,10 +112,10 @@ def _need(settings: Settings, names: tuple[str, ...], what: str) -> None:
 
 def slack(settings: Settings) -> dict[str, Any]:
     """Slack's incoming webhook; channel only where the webhook allows another than its own."""
-    url = secret(settings, "ALERT_SLACK_WEBHOOK_URL")
-    if url is None:
+    found = secret(settings, "ALERT_SLACK_WEBHOOK_URL")
+    if found is None:
         raise ReceiverError("slack is half set up: ALERT_SLACK_WEBHOOK_URL is missing")
-    _url(url, "ALERT_SLACK_WEBHOOK_URL")
+    url(found, "ALERT_SLACK_WEBHOOK_URL")
     channel = settings.get("ALERT_SLACK_CHANNEL")
     return {
         **secret_field(settings, "ALERT_SLACK_WEBHOOK_URL", "api_url"),
@@ -101,8 +132,10 @@ def telegram(settings: Settings) -> dict[str, Any]:
     chat = settings["ALERT_TELEGRAM_CHAT_ID"]
     try:
         chat_id = int(chat)
-    except ValueError as err:
-        raise ReceiverError(f"ALERT_TELEGRAM_CHAT_ID={chat}: want a whole number, -100… for a group") from err
+    except ValueError:
+        chat_id = 0
+    if chat_id == 0:
+        raise ReceiverError(f"ALERT_TELEGRAM_CHAT_ID={chat}: want a whole number, -100… for a group")
     return {
         "bot_token": secret(settings, "ALERT_TELEGRAM_TOKEN"),
         "chat_id": chat_id,
@@ -115,11 +148,11 @@ def telegram(settings: Settings) -> dict[str, Any]:
 
 def discord(settings: Settings) -> dict[str, Any]:
     """Discord's webhook, whose file form is newer than 0.25."""
-    url = secret(settings, "ALERT_DISCORD_WEBHOOK_URL")
-    if url is None:
+    found = secret(settings, "ALERT_DISCORD_WEBHOOK_URL")
+    if found is None:
         raise ReceiverError("discord is half set up: ALERT_DISCORD_WEBHOOK_URL is missing")
     return {
-        "webhook_url": _url(url, "ALERT_DISCORD_WEBHOOK_URL"),
+        "webhook_url": url(found, "ALERT_DISCORD_WEBHOOK_URL"),
         "send_resolved": True,
         "title": TITLE,
         "message": TEXT,
@@ -129,12 +162,20 @@ def discord(settings: Settings) -> dict[str, Any]:
 def email(settings: Settings) -> dict[str, Any]:
     """E-mail over SMTP with STARTTLS; without a user it speaks to a relay that asks for none."""
     _need(settings, ("ALERT_EMAIL_TO", "ALERT_EMAIL_FROM", "ALERT_SMTP_HOST"), "email")
-    host = settings["ALERT_SMTP_HOST"]
-    if not host.rpartition(":")[0] or not host.rpartition(":")[2].isdigit():
-        raise ReceiverError(f"ALERT_SMTP_HOST={host}: want host:port, for example mail.example.org:587")
+    for name in ("ALERT_EMAIL_TO", "ALERT_EMAIL_FROM"):
+        if "@" not in settings[name]:
+            raise ReceiverError(f"{name}={settings[name]}: want an e-mail address")
+    host, _, port = settings["ALERT_SMTP_HOST"].rpartition(":")
+    if not host or not SMTP_PORT.fullmatch(port) or int(port) > MAX_PORT:
+        raise ReceiverError(
+            f"ALERT_SMTP_HOST={settings['ALERT_SMTP_HOST']}: want host:port, for example mail.example.org:587"
+        )
+    tls = settings.get("ALERT_SMTP_TLS", "1")
+    if tls not in {"0", "1"}:
+        raise ReceiverError(f"ALERT_SMTP_TLS={tls}: want 1, or 0 for a relay on this host")
     login: dict[str, Any] = {}
-    if "ALERT_SMTP_USER" in settings:
-        _need(settings, ("ALERT_SMTP_PASSWORD",), "the SMTP login")
+    if {"ALERT_SMTP_USER", "ALERT_SMTP_PASSWORD", "ALERT_SMTP_PASSWORD_FILE"} & set(settings):
+        _need(settings, ("ALERT_SMTP_USER", "ALERT_SMTP_PASSWORD"), "the SMTP login")
         login = {
             "auth_username": settings["ALERT_SMTP_USER"],
             **secret_field(settings, "ALERT_SMTP_PASSWORD", "auth_password"),
@@ -142,9 +183,9 @@ def email(settings: Settings) -> dict[str, Any]:
     return {
         "to": settings["ALERT_EMAIL_TO"],
         "from": settings["ALERT_EMAIL_FROM"],
-        "smarthost": host,
+        "smarthost": settings["ALERT_SMTP_HOST"],
         **login,
-        "require_tls": settings.get("ALERT_SMTP_TLS", "1") != "0",
+        "require_tls": tls == "1",
         "send_resolved": True,
         "headers": {"Subject": TITLE},
         "text": TEXT,
@@ -154,12 +195,12 @@ def email(settings: Settings) -> dict[str, Any]:
 
 def webhook(settings: Settings) -> dict[str, Any]:
     """Any service that takes Alertmanager's webhook; the URL's file form is newer than 0.25."""
-    url = secret(settings, "ALERT_WEBHOOK_URL")
-    if url is None:
+    found = secret(settings, "ALERT_WEBHOOK_URL")
+    if found is None:
         raise ReceiverError("webhook is half set up: ALERT_WEBHOOK_URL is missing")
     auth = token(settings, "ALERT_WEBHOOK_TOKEN")
     return {
-        "url": _url(url, "ALERT_WEBHOOK_URL"),
+        "url": url(found, "ALERT_WEBHOOK_URL"),
         "send_resolved": True,
         **({"http_config": auth} if auth else {}),
     }
@@ -184,7 +225,14 @@ NOTIFIERS: dict[str, tuple[str, tuple[str, ...], Callable[[Settings], dict[str, 
     ),
     "email": (
         "email_configs",
-        ("ALERT_EMAIL_TO", "ALERT_EMAIL_FROM", "ALERT_SMTP_HOST", "ALERT_SMTP_USER"),
+        (
+            "ALERT_EMAIL_TO",
+            "ALERT_EMAIL_FROM",
+            "ALERT_SMTP_HOST",
+            "ALERT_SMTP_USER",
+            "ALERT_SMTP_PASSWORD",
+            "ALERT_SMTP_PASSWORD_FILE",
+        ),
         email,
     ),
     "webhook": (
@@ -236,5 +284,5 @@ def roles(settings: Settings, notifiers: Mapping[str, Any]) -> dict[str, tuple[s
 
 def deadman(settings: Settings) -> dict[str, Any] | None:
     """The dead man's switch: a URL that is called every minute, and calls a person when the calls stop."""
-    url = secret(settings, "ALERT_DEADMAN_URL")
-    return None if url is None else {"url": _url(url, "ALERT_DEADMAN_URL"), "send_resolved": False}
+    found = secret(settings, "ALERT_DEADMAN_URL")
+    return None if found is None else {"url": url(found, "ALERT_DEADMAN_URL"), "send_resolved": False}

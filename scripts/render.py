@@ -139,8 +139,10 @@ def rules_config(
 ) -> dict[str, Any]:
     """One rules file with other intervals; `time_scale` shortens waiting, ranges and age limits."""
     config = _load(SOURCE / "rules" / name)
-    runbooks = settings.get("ALERT_RUNBOOK_BASE_URL", "").rstrip("/")
-    grafana = settings.get("ALERT_GRAFANA_URL", "").rstrip("/")
+    runbooks, grafana = (
+        receivers.url(settings[base], base).rstrip("/") if base in settings else ""
+        for base in ("ALERT_RUNBOOK_BASE_URL", "ALERT_GRAFANA_URL")
+    )
     for group in config["groups"]:
         shortest = 4 * (interval_seconds or seconds(group["interval"]))
         if interval_seconds is not None:

@@ -42,13 +42,25 @@ def test_each_receiver_is_on_once_it_is_set() -> None:
         ({"ALERT_TELEGRAM_TOKEN": "1:x"}, "telegram is half set up: ALERT_TELEGRAM_CHAT_ID is missing"),
         ({"ALERT_TELEGRAM_CHAT_ID": "5"}, "telegram is half set up: ALERT_TELEGRAM_TOKEN is missing"),
         ({**TELEGRAM, "ALERT_TELEGRAM_CHAT_ID": "@x"}, "ALERT_TELEGRAM_CHAT_ID=@x: want a whole number"),
+        ({**TELEGRAM, "ALERT_TELEGRAM_CHAT_ID": "0"}, "ALERT_TELEGRAM_CHAT_ID=0: want a whole number"),
         ({"ALERT_SLACK_CHANNEL": "#a"}, "slack is half set up: ALERT_SLACK_WEBHOOK_URL is missing"),
         ({"ALERT_SLACK_WEBHOOK_URL": "hooks"}, "ALERT_SLACK_WEBHOOK_URL does not start with http"),
         ({"ALERT_EMAIL_TO": "a@example.org"}, "ALERT_EMAIL_FROM, ALERT_SMTP_HOST is missing"),
         ({**EMAIL, "ALERT_SMTP_HOST": "mail"}, "ALERT_SMTP_HOST=mail: want host:port"),
+        ({**EMAIL, "ALERT_SMTP_HOST": "mail:65536"}, "ALERT_SMTP_HOST=mail:65536: want host:port"),
+        ({**EMAIL, "ALERT_SMTP_TLS": "no"}, "ALERT_SMTP_TLS=no: want 1, or 0"),
+        ({**EMAIL, "ALERT_EMAIL_TO": "ops"}, "ALERT_EMAIL_TO=ops: want an e-mail address"),
+        ({**EMAIL, "ALERT_EMAIL_FROM": "deck"}, "ALERT_EMAIL_FROM=deck: want an e-mail address"),
         ({**EMAIL, "ALERT_SMTP_USER": "u"}, "ALERT_SMTP_PASSWORD is missing"),
+        ({**EMAIL, "ALERT_SMTP_PASSWORD": "p"}, "the SMTP login is half set up: ALERT_SMTP_USER is missing"),
+        ({"ALERT_SMTP_PASSWORD_FILE": "/x"}, "email is half set up: ALERT_EMAIL_TO"),
         ({"ALERT_WEBHOOK_TOKEN": "t"}, "webhook is half set up: ALERT_WEBHOOK_URL is missing"),
         ({"ALERT_WEBHOOK_URL": "ftp://x"}, "ALERT_WEBHOOK_URL does not start with http"),
+        ({"ALERT_WEBHOOK_URL": "http://"}, "ALERT_WEBHOOK_URL names no host"),
+        ({"ALERT_WEBHOOK_URL": "http://:80/x"}, "ALERT_WEBHOOK_URL names no host"),
+        ({"ALERT_WEBHOOK_URL": "http://a b/x"}, "ALERT_WEBHOOK_URL has a blank or a line break"),
+        ({"ALERT_WEBHOOK_URL": "http://a:65536/x"}, "ALERT_WEBHOOK_URL is no URL: want"),
+        ({"ALERT_WEBHOOK_URL": "http://[::1/x"}, "ALERT_WEBHOOK_URL is no URL: want"),
         ({**SLACK, "ALERT_SLACK_WEBHOOK_URL_FILE": "/x"}, "are both set: want one of them"),
         (
             {"ALERT_SLACK_WEBHOOK_URL_FILE": "/nowhere/x"},
@@ -106,6 +118,14 @@ def test_an_empty_secret_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_text("\n")
     with pytest.raises(ReceiverError, match="the file is empty"):
+        receivers.configured({"ALERT_WEBHOOK_URL_FILE": str(path)})
+
+
+def test_a_secret_file_that_is_no_text_names_its_setting(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 are refused like any other bad value, by the name in `.env`."""
+    path = tmp_path / "secret"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ReceiverError, match=r"ALERT_WEBHOOK_URL_FILE=.*want UTF-8 text"):
         receivers.configured({"ALERT_WEBHOOK_URL_FILE": str(path)})
 
 

@@ -176,6 +176,13 @@ def test_links_get_their_base(tmp_path: Path) -> None:
     assert notes["dashboard_url"] == "http://g:3000/d/trading-risk"
 
 
+@pytest.mark.parametrize("name", ["ALERT_RUNBOOK_BASE_URL", "ALERT_GRAFANA_URL"])
+def test_a_base_that_is_no_url_is_refused(tmp_path: Path, name: str) -> None:
+    """A link that opens nothing is found at the start, by the name of its setting."""
+    with pytest.raises(ReceiverError, match=f"{name} does not start with http"):
+        render_stack(tmp_path, PORTS, settings={name: "ops.example.org"})
+
+
 @pytest.mark.parametrize(
     ("expr", "scaled"),
     [
