@@ -45,12 +45,17 @@ class NativeError(RuntimeError):
 
 
 def find_program(role: str) -> str:
-    """Path of the program that plays `role`; NativeError names the Debian package if there is none."""
+    """Path of the program that plays `role`; NativeError names the Debian package if there is none.
+
+    The directory that stands first on PATH wins, whichever of its names the program has there: who puts
+    another version before Debian's gets theirs.
+    """
     names, package = PROGRAMS[role]
-    for name in names:
-        path = shutil.which(name)
-        if path:
-            return path
+    for directory in os.get_exec_path():
+        for name in names:
+            path = shutil.which(name, path=directory)
+            if path:
+                return path
     raise NativeError(f"{role} is not on PATH: run `make setup`, or install Debian's package {package}")
 
 
