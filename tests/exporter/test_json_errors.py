@@ -1,13 +1,24 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter import messages
 from exporter.errors import CallerError, Invalid, Malformed
-from exporter.messages import read_alerts, read_breaker, read_metrics, read_trades, read_weights
+from exporter.json_errors import reader
+from exporter.messages import (
+    MetricsIn,
+    WeightsIn,
+    read_alerts,
+    read_breaker,
+    read_metrics,
+    read_trades,
+    read_weights,
+)
 
 Read = Callable[[bytes], object]
 ALERT = b'{"version":"4","alerts":[{"status":"firing","labels":{"a":"b","c":1}}]}'
@@ -96,6 +107,31 @@ def test_what_is_not_json_is_malformed(read: Read, body: bytes) -> None:
     """However deep, cut off or odd: 400, never an error of ours."""
     with pytest.raises(Malformed, match="the body is not JSON"):
         read(body)
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999"])
+def test_the_reader_alone_takes_no_number_that_is_not_finite(number: bytes) -> None:
+    """JSON has none: whatever the shape, none comes out of the reader, checked further or not."""
+    with pytest.raises(Invalid, match="want a finite number"):
+        reader(dict[str, float])(b'{"a":' + number + b"}")
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_the_checks_behind_the_reader_take_none_either(
+    number: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that let one through would find the ranges closed, the endless ones too."""
+    monkeypatch.setattr(messages, "_read_metrics_json", lambda _: MetricsIn(equity_usd=number))
+    with pytest.raises(Invalid, match=r"equity_usd is -?(nan|inf): want a finite number"):
+        read_metrics(b"")
+    monkeypatch.setattr(messages, "_read_metrics_json", lambda _: MetricsIn(pnl_by_strategy={"a": number}))
+    with pytest.raises(Invalid, match=r"pnl_by_strategy of a is -?(nan|inf): want a finite number"):
+        read_metrics(b"")
+    monkeypatch.setattr(
+        messages, "_read_weights_json", lambda _: WeightsIn(weights={"a": 0.5}, scores={"a": number})
+    )
+    with pytest.raises(Invalid, match=r"score of a is -?(nan|inf): want a finite number"):
+        read_weights(b"")
 
 
 def test_one_wrong_value_among_many_is_found() -> None:
