@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import ssl
 import sys
@@ -19,7 +20,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -35,6 +36,9 @@ ALERT = "TradingBreakerOpen"
 STEP_SECONDS = 90.0
 """Longest wait for one step: a scrape, two rule evaluations and Alertmanager's group fit many times."""
 POLL_SECONDS = 0.2
+PAGED = ("exporter", "pager")
+"""Receivers that hear a page."""
+LABEL = re.compile(r'(\w+)="([^"]*)"')
 COMPOSE_TOKEN = Path("secrets/deck_token_operator")
 """Where `make up` keeps a token that may switch breakers."""
 
@@ -93,15 +97,16 @@ class Stack:
     alertmanager: str
 
 
-def pager_receivers(config: str) -> dict[str, int]:
+def pager_receivers(config: str, names: Collection[str] = PAGED) -> dict[str, int]:
     """Integration to how many receivers of it hear a page, the exporter's webhook included.
 
     Args:
         config: Alertmanager's configuration as its API shows it.
+        names: Receivers to look at.
     """
     found: dict[str, int] = {}
     for receiver in yaml.safe_load(config)["receivers"]:
-        if receiver["name"] in ("exporter", "pager"):
+        if receiver["name"] in names:
             for key, entries in receiver.items():
                 if key.endswith("_configs"):
                     name = key.removesuffix("_configs")
@@ -110,17 +115,23 @@ def pager_receivers(config: str) -> dict[str, int]:
 
 
 def delivered(metrics: str) -> dict[str, float]:
-    """Integration to messages that arrived: sent less failed, from Alertmanager's /metrics."""
+    """Integration to messages that arrived: requests answered less those that failed.
+
+    Not `alertmanager_notifications_total`, which counts a message before it is sent: one to a receiver that
+    never answers would have arrived.  Where receivers are named, those that hear no page do not count.
+    """
     totals: dict[str, float] = {}
     for line in metrics.splitlines():
         for name, sign in (
-            ("alertmanager_notifications_total{", 1),
-            ("alertmanager_notifications_failed_total{", -1),
+            ("alertmanager_notification_requests_total{", 1),
+            ("alertmanager_notification_requests_failed_total{", -1),
         ):
             if line.startswith(name):
-                labels, _, value = line.removeprefix(name).rpartition("} ")
-                integration = labels.partition('integration="')[2].partition('"')[0]
-                totals[integration] = totals.get(integration, 0.0) + sign * float(value)
+                text, _, value = line.removeprefix(name).rpartition("} ")
+                labels = dict(LABEL.findall(text))
+                if labels.get("receiver_name", "pager") in PAGED:
+                    integration = labels["integration"]
+                    totals[integration] = totals.get(integration, 0.0) + sign * float(value)
     return totals
 
 
@@ -202,6 +213,10 @@ class Drill:
         if set(expected) <= {"webhook"} and expected.get("webhook", 0) < 2:
             self._say(
                 f"drill: no receiver of the pager is set ({', '.join(names)}): only the exporter is called"
+            )
+        if expected.get("webhook", 0) > 1 and pager_receivers(config, ("deadman",)):
+            self._say(
+                "drill: Alertmanager counts the dead man's switch with the other webhooks: look at yours too"
             )
         return expected
 

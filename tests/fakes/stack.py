@@ -20,6 +20,8 @@ class FakeStack:
     Attributes:
         delays: Step to seconds after the trip when it happens: firing, alerted, and each integration.
         refuse: Called with each URL; raises to make that request fail.
+        silent: Integrations that never answer; their delay is infinite.
+        deadman: Whether a dead man's switch is set.
     """
 
     def __init__(self, receivers: Mapping[str, int], delays: Mapping[str, float]) -> None:
@@ -30,6 +32,8 @@ class FakeStack:
         self.breakers: dict[str, dict[str, Any]] = {
             name: {"open": False, "reason": None} for name in ("equity", "manual")
         }
+        self.silent: set[str] = set()
+        self.deadman = False
         self.still_firing = False
         self.other_engine_open = False
         self.refuse: Callable[[str], None] = lambda url: None
@@ -70,19 +74,26 @@ class FakeStack:
                     f"{name}_configs": [{}] * count for name, count in self.receivers.items()
                 }
                 config = {
-                    "receivers": [{"name": "exporter", "webhook_configs": [{}]}, {"name": "pager", **pager}]
+                    "receivers": [
+                        {"name": "exporter", "webhook_configs": [{}]},
+                        {"name": "pager", **pager},
+                        {"name": "deadman", **({"webhook_configs": [{}]} if self.deadman else {})},
+                    ]
                 }
                 return json.dumps({"config": {"original": yaml.safe_dump(config)}})
             case ("alertmanager", "/metrics"):
-                lines = ["# TYPE alertmanager_notifications_total counter"]
+                lines = ["# TYPE alertmanager_notification_requests_total counter"]
                 for name in ("webhook", *self.receivers):
                     count = self.receivers.get(name, 0) + (name == "webhook")
-                    sent, lost = self.since(name), self.delays.get(name, 0.0) == float("inf")
-                    total = 7 + (count if sent or (lost and self.tripped_at is not None) else 0)
-                    lines.append(f'alertmanager_notifications_total{{integration="{name}"}} {total}')
-                    lines.append(
-                        f'alertmanager_notifications_failed_total{{integration="{name}",reason="other"}} '
-                        f"{count if lost and self.tripped_at is not None else 0}"
-                    )
+                    lost = self.delays.get(name, 0.0) == float("inf") and name not in self.silent
+                    begun = self.tripped_at is not None
+                    answered = 7 + (count if self.since(name) or (lost and begun) else 0)
+                    for metric, value in (
+                        # A message counts as sent before it is; a request once it was answered.
+                        ("notifications_total", 7 + count * begun),
+                        ("notification_requests_total", answered),
+                        ("notification_requests_failed_total", count * (lost and begun)),
+                    ):
+                        lines.append(f'alertmanager_{metric}{{integration="{name}"}} {value}')
                 return "\n".join(lines)
         raise DrillError(f"{url}: no such page")

@@ -51,16 +51,20 @@ def until(what: str, happened: Callable[[], Any], patience: float = PATIENCE) ->
 
 
 class Receivers:
-    """What Slack, Telegram, Discord, a webhook, the dead man's switch and a mailbox got."""
+    """What Slack, Telegram, Discord, a webhook, the dead man's switch and a mailbox got; `deaf` ones wait."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, str]] = []
-        keep = self.got.append
+        self.deaf: set[str] = set()
+        keep, deaf = self.got.append, self.deaf
 
         class Hook(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                keep((self.path.strip("/").split("/")[0], body))
+                way = self.path.strip("/").split("/")[0]
+                while way in deaf:
+                    time.sleep(0.1)
+                keep((way, body))
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.end_headers()

@@ -150,15 +150,44 @@ receivers:
     assert pager_receivers(config) == {"webhook": 2, "slack": 1}
 
 
+def test_a_receiver_that_never_answers_fails_the_drill() -> None:
+    """What was sent and not answered did not arrive, though Alertmanager counts it as a notification."""
+    world = FakeStack({"slack": 1}, {"slack": float("inf")})
+    world.silent = {"slack"}
+    said: list[str] = []
+    assert not drill(world, said).run()
+    assert [line for line in said if "slack" in line and "NOT within 90 s" in line]
+    assert not world.breakers["manual"]["open"]
+
+
 def test_failed_messages_did_not_arrive() -> None:
-    """Sent less failed, summed over the reasons that newer versions tell apart."""
-    page = """# HELP alertmanager_notifications_total x
-alertmanager_notifications_total{integration="slack"} 5
-alertmanager_notifications_total{integration="email"} 2
-alertmanager_notifications_failed_total{integration="slack",reason="clientError"} 1
-alertmanager_notifications_failed_total{integration="slack",reason="serverError"} 2
+    """Requests answered less those that failed."""
+    page = """# HELP alertmanager_notification_requests_total x
+alertmanager_notifications_total{integration="slack"} 9
+alertmanager_notification_requests_total{integration="slack"} 5
+alertmanager_notification_requests_total{integration="email"} 2
+alertmanager_notification_requests_failed_total{integration="slack"} 3
 """
     assert delivered(page) == {"slack": 2, "email": 2}
+
+
+def test_where_receivers_are_named_only_those_of_a_page_count() -> None:
+    """With Alertmanager's feature receiver-name-in-metrics the switch does not stand in for a pager."""
+    page = """alertmanager_notification_requests_total{integration="webhook",receiver_name="deadman"} 9
+alertmanager_notification_requests_total{integration="webhook",receiver_name="pager"} 2
+alertmanager_notification_requests_total{integration="webhook",receiver_name="exporter"} 1
+"""
+    assert delivered(page) == {"webhook": 3}
+
+
+@pytest.mark.parametrize(("own", "told"), [(1, True), (0, False)])
+def test_a_switch_that_is_counted_with_a_webhook_is_said(own: int, told: bool) -> None:
+    """Where the figures cannot tell a user's webhook from the switch, the user is asked to look."""
+    world = FakeStack({"webhook": own}, {})
+    world.deadman = True
+    said: list[str] = []
+    drill(world, said).run()
+    assert any("counts the dead man's switch with" in line for line in said) is told
 
 
 def test_addresses_follow_the_settings() -> None:

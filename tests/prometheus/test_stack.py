@@ -246,6 +246,32 @@ def test_a_drill_on_the_running_stack_passes_and_a_second_is_refused(stack: Live
     assert not stack.status()["halted"]
 
 
+def test_a_drill_fails_where_a_receiver_never_answers(stack: LiveStack) -> None:
+    """Alertmanager has sent the message and waits: nobody was paged, and the drill says so."""
+    stack.quiet()
+    until("no alert from before", lambda: not stack.alerts(alertname="TradingBreakerOpen", breaker="equity"))
+    said: list[str] = []
+    addresses = Stack(stack.deck, stack.prometheus, stack.alertmanager)
+    drill = Drill(
+        Http(stack.deck, None),
+        addresses,
+        "equity",
+        now=time.monotonic,
+        sleep=time.sleep,
+        say=said.append,
+        step_seconds=20,
+    )
+    stack.receivers.deaf.add("discord")
+    try:
+        assert not drill.run(), said
+    finally:
+        stack.receivers.deaf.clear()
+    assert [line for line in said if "NOT within" in line] == [
+        line for line in said if "message through discord" in line
+    ]
+    assert not stack.status()["halted"]
+
+
 @pytest.mark.parametrize("name", ALERT_NAMES)
 def test_the_queries_of_a_runbook_run(stack: LiveStack, name: str) -> None:
     """Each query parses and runs on a real Prometheus, without a warning or an info."""
