@@ -282,6 +282,16 @@ def test_the_queries_of_a_runbook_run(stack: LiveStack, name: str) -> None:
         assert not answer.get("infos"), (expr, answer)
 
 
+@pytest.mark.parametrize("name", ALERT_NAMES)
+def test_a_query_of_a_runbook_answers_where_its_metrics_have_data(stack: LiveStack, name: str) -> None:
+    """No query comes back empty because its labels do not meet; one that compares may."""
+    for expr in queries(RUNBOOKS / f"{name}.md"):
+        compares = re.search(r"[<>]|==|\b(?:unless|and|offset|absent)\b", re.sub(r"\{[^}]*\}", "", expr))
+        selects = re.search(r"\{", expr)
+        if not compares and not selects and all(stack.query(metric) for metric in names_in(expr)):
+            until(f"an answer to {expr}", lambda expr=expr: stack.query(expr), 30)  # type: ignore[misc]
+
+
 def test_the_metrics_of_a_runbook_exist(stack: LiveStack) -> None:
     """A runbook asks for nothing that neither the catalogue nor a live server has."""
     live = set(json.loads(get(f"{stack.prometheus}/api/v1/label/__name__/values"))["data"])
