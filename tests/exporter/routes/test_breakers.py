@@ -41,6 +41,19 @@ def test_the_four_breakers_always_exist(deck: Deck) -> None:
     assert len(shown) == 12
 
 
+def test_a_breaker_of_ones_own_is_counted_from_zero_on_every_engine(deck: Deck) -> None:
+    """Told of while it is closed, it has its zeros, or `increase` would not see its first trip."""
+    deck.send("POST", "/metrics/push", {"engine": "second", "equity_usd": 1})
+    deck.send("POST", "/metrics/push", {"breaker": {"funding": False}})
+    for engine in ("default", "second"):
+        at = f'breaker="funding",instance="{engine}",job="trading_engine"'
+        assert deck.metrics()[f"trading_breaker_trips_total{{{at}}}"] == 0
+        assert deck.metrics()[f'trading_breaker_open{{{at},source="engine"}}'] == 0
+    deck.send("POST", "/metrics/push", {"breaker": {"funding": True}})
+    tripped = 'trading_breaker_trips_total{breaker="funding",instance="default",job="trading_engine"}'
+    assert deck.metrics()[tripped] == 1
+
+
 def test_each_source_releases_only_its_own_hold(deck: Deck) -> None:
     """A breaker is open while any source holds it, and one trip is one edge."""
     deck.send("POST", "/metrics/push", {"breaker": {"equity": True}})
