@@ -7,8 +7,6 @@ A push or a scrape does not pass through FastAPI, which would cost more than the
 from __future__ import annotations
 
 import asyncio
-import posixpath
-import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -20,7 +18,7 @@ from exporter.auth import Auth, read_tokens, refuse_foreign_page
 from exporter.catalogue import PUSHED_KINDS
 from exporter.docs_page import docs_page
 from exporter.errors import CallerError, ExporterError, NotFound, TooLarge, WrongMethod
-from exporter.http import PLAIN, Call, Reply, error_reply, plain_error
+from exporter.http import Call, Reply, error_reply, plain_error
 from exporter.index import Index
 from exporter.openapi import describe, operation_id
 from exporter.operations import Expire
@@ -32,16 +30,15 @@ from exporter.settings import Settings
 from exporter.state import State
 from exporter.store import Store
 from exporter.telemetry import Telemetry
+from exporter.unclean import PUSH_PATHS, PUSH_PREFIXES, answer_unclean, routed
 from exporter.writer import Writer
 
-__all__ = ["BAD_ESCAPE", "Exporter", "allowed", "create_app", "refusal"]
+__all__ = ["Exporter", "allowed", "create_app", "refusal"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-"""A percent sign of a path that begins no byte."""
 EXPIRY_SECONDS = 1.0
 """How often what has outlived its time is looked for."""
 
@@ -108,8 +105,11 @@ class Exporter:
         if scope["type"] != "http":
             raise RuntimeError(f"no {scope['type']} here: want http")
         path: bytes = scope["raw_path"]
-        reply = _clean_path(scope)
-        if reply is None and path.startswith((b"/metrics/job/", b"/metrics/job@base64/")):
+        reply = answer_unclean(
+            scope["method"], path, scope["query_string"], admin_api=self.service.settings.admin_api
+        )
+        path = routed(path)
+        if reply is None and path.startswith(PUSH_PREFIXES):
             reply = await self._gateway(scope, receive, path, gateway.handle)
         elif reply is None and (path.startswith(b"/api/v1/") or path in (b"/", b"/-/quit")):
             reply = await self._gateway(scope, receive, path, gateway_api.handle)
@@ -185,31 +185,6 @@ class Exporter:
         """Let go of what has outlived its time."""
         service = self.service
         service.telemetry.expired.inc(await service.writer.submit(Expire(service.settings.group_ttl_sec)))
-
-
-def _clean_path(scope: Scope) -> Reply | None:
-    """What Go's router answers for a path that is not clean; None for one that is.
-
-    An escape that is none is 400; empty and dot segments are redirected away.
-    """
-    path: bytes = scope["raw_path"]
-    if BAD_ESCAPE.search(path):
-        return Reply(400, b"400 Bad Request", PLAIN)
-    if path == b"/metrics/job/":
-        return Reply(307, headers=[(b"location", b"/metrics/job")])
-    if path == b"/metrics/job@base64/":
-        return plain_error(NotFound("404 page not found"))
-    if (b"//" not in path and b"/." not in path) or scope["method"] == "CONNECT":
-        return None
-    text = path.decode("ascii", "replace")
-    cleaned = posixpath.normpath("/" + text.lstrip("/"))
-    if text.endswith("/") and cleaned != "/":
-        cleaned += "/"
-    if cleaned == text:
-        return None
-    query: bytes = scope["query_string"]
-    target = cleaned.encode() + (b"?" + query if query else b"")
-    return Reply(301, headers=[(b"location", target)])
 
 
 def _call(scope: Scope, path: bytes, body: bytes, params: dict[str, str]) -> Call:
@@ -296,7 +271,7 @@ def _describe_and_route(service: Service) -> FastAPI:
 
 def allowed(path: str) -> str:
     """The verbs of a path, as an Allow header has them; empty for a path that is not there."""
-    if path.startswith(("/metrics/job/", "/metrics/job@base64/")):
+    if path.startswith(PUSH_PATHS):
         return gateway.ALLOWED
     methods = {route.method for route in ROUTES if _same_path(route.path, path)}
     return ", ".join(sorted({*methods, "OPTIONS"})) if methods else gateway_api.ALLOWED.get(path, "")

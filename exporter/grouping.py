@@ -125,7 +125,7 @@ def _is_scalar(point: int) -> bool:
 
 
 def _decode(text: str, complaint: str) -> str:
-    bare = text.rstrip("=")
+    bare = text.rstrip("=").replace("\r", "").replace("\n", "")
     if not _BASE64URL.match(bare) or len(bare) % 4 == 1:
         bad = next((i for i, c in enumerate(bare) if not _BASE64URL.match(c)), max(len(bare) - 1, 0))
         raise Malformed(f"{complaint}: illegal base64 data at input byte {bad}")

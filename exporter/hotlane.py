@@ -12,20 +12,22 @@ import asyncio
 import re
 import sys
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from exporter.app import BAD_ESCAPE, Exporter, allowed, refusal
+from exporter.app import Exporter, allowed, refusal
 from exporter.errors import TooLarge
 from exporter.http import Call, Reply, plain_error
 from exporter.routes import gateway
 from exporter.routes.gateway import ACCEPTED
+from exporter.unclean import BAD_ESCAPE, PUSH_PREFIXES, answer_unclean
 
 __all__ = ["HotProtocol", "protocol_for"]
 
-_REQUEST_LINE = re.compile(rb"([A-Z-]+) (/[^\s?]*)\S* HTTP/1\.[01]\r\n")
-_PREFIXES = (b"/metrics/job/", b"/metrics/job@base64/")
+_REQUEST_LINE = re.compile(rb"([A-Za-z-]+) (/[^\s?\x7f]*)\??(\S*) HTTP/1\.[01]\r\n")
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _REASONS = {
     200: b"OK",
     400: b"Bad Request",
@@ -69,22 +71,32 @@ class HotProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP; a method nobody knows is a wrong method, not a broken request."""
+        """Answer what is no HTTP; a method nobody knows is a wrong method, not a broken request.
+
+        A path in bare UTF-8, as curl sends it, is read once more with its bytes escaped.
+        """
         line = _REQUEST_LINE.match(self._last)
         busy = self.cycle is not None and not self.cycle.response_complete
+        if line and not busy and _NOT_ASCII.search(line[0]):
+            escaped = _NOT_ASCII.sub(lambda byte: b"%%%02X" % byte[0][0], line[0])
+            self.parser = httptools.HttpRequestParser(self)
+            self.data_received(escaped + self._last[line.end() :])
+            return
         unknown = isinstance(sys.exception(), httptools.HttpParserInvalidMethodError)
         if busy or not line or not unknown:
             super().send_400_response(msg)
             return
-        path = line[2].decode("ascii", "replace")
-        reply = refusal(line[1].decode(), path, allowed(path))
+        method, path = line[1].decode(), unquote(line[2].decode())
+        admin_api = self.exporter.service.settings.admin_api
+        reply = answer_unclean(method, line[2], line[3], admin_api=admin_api)
+        reply = reply or refusal(method, path, allowed(path))
         self._pending.keep_alive = False
         self._answer(reply)
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
         if (
-            self.url.startswith(_PREFIXES)
+            self.url.startswith(PUSH_PREFIXES)
             and self.parser.get_method() in (b"PUT", b"POST")
             and (self.cycle is None or self.cycle.response_complete)
             and not self.expect_100_continue
@@ -98,6 +110,8 @@ class HotProtocol(HttpToolsProtocol):
             self._body = []
             self._size = 0
         else:
+            # uvicorn takes what follows a bare # for a fragment, and would answer for another group.
+            self.url = self.url.replace(b"#", b"%23")
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
