@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError, Message
 from exporter.errors import Inconsistent, ParseError
 from exporter.families import CONSTANT_ZERO, Family, Metric, Parsed
 from exporter.golang import go_float
+from exporter.native import check_native, has_native_buckets
 
 __all__ = [
     "PROTOBUF",
@@ -183,10 +184,7 @@ class _Reader:
         return len(self.values) - 1
 
     def metric(self, name: str, kind: str, message: Any) -> Metric:
-        try:
-            labels = tuple((pair.name, pair.value) for pair in message.label)
-        except UnicodeDecodeError:
-            raise ParseError(f'a label of "{name}" is not UTF-8') from None
+        labels = tuple((_text(pair, "name"), _text(pair, "value")) for pair in message.label)
         if len({label for label, _ in labels}) != len(labels):
             raise Inconsistent(f'collected metric "{name}" has two labels of the same name')
         field = _FIELD_OF[kind]
@@ -203,6 +201,8 @@ class _Reader:
         return self.histogram(name, labels, body)
 
     def histogram(self, name: str, labels: tuple[tuple[str, str], ...], body: Any) -> Metric:
+        if has_native_buckets(body):
+            check_native(name, body)
         floats = body.sample_count_float or any(bucket.cumulative_count_float for bucket in body.bucket)
         points = []
         for bucket in body.bucket:
@@ -253,7 +253,7 @@ def parse_protobuf(body: bytes) -> Parsed:
     """
     messages = {}
     for message in read_delimited(body):
-        messages[message.name] = message
+        messages[_text(message, "name")] = message
     reader = _Reader()
     families, native, stamped = [], {}, False
     for name, message in messages.items():
@@ -264,10 +264,27 @@ def parse_protobuf(body: bytes) -> Parsed:
         kind = _KIND_OF[message.type]
         stamped = stamped or any(metric.HasField("timestamp_ms") for metric in message.metric)
         metrics = tuple(reader.metric(name, kind, metric) for metric in message.metric)
-        families.append(Family(name, kind, message.help if message.HasField("help") else None, metrics))
+        families.append(
+            Family(name, kind, _text(message, "help") if message.HasField("help") else None, metrics)
+        )
         if is_native(message):
             native[name] = message
     return Parsed(tuple(families), reader.values, (), stamped, native)
+
+
+def _text(message: Any, field: str) -> str:
+    """A field's text.  Of bytes that are no UTF-8 one runtime makes bytes, and another raises.
+
+    Raises:
+        Inconsistent: It is not UTF-8.
+    """
+    try:
+        text = getattr(message, field)
+    except UnicodeDecodeError:
+        text = b""
+    if isinstance(text, bytes):
+        raise Inconsistent(f"the {field} of a {message.DESCRIPTOR.name} is not UTF-8")
+    return str(text)
 
 
 def encode_families(parsed: Parsed) -> Iterator[Any]:

@@ -13,6 +13,8 @@ from exporter.families import Family
 from exporter.golang import go_float
 from exporter.groups import Wipe
 from exporter.http import JSON, PLAIN, Call, Reply, plain_error
+from exporter.native import api_buckets
+from exporter.protobuf import read_delimited
 from exporter.service import Service
 from exporter.state import Group
 from exporter.textformat import parse_text
@@ -129,6 +131,8 @@ def _group(group: Group) -> dict[str, Any]:
         chunk = group.chunks[family.name]
         stamp = chunk.pushed_at if chunk.pushed_at is not None else group.push_time
         shown[family.name] = _family(family, stamp, parsed.values)
+        if chunk.native is not None:
+            _show_native(shown[family.name]["metrics"], chunk.native)
     for name, value in (
         ("push_time_seconds", group.push_time),
         ("push_failure_time_seconds", group.failure_time),
@@ -165,6 +169,20 @@ def _family(family: Family, stamp: float, values: list[bytes]) -> dict[str, Any]
     if family.help:
         answer["help"] = family.help
     return answer
+
+
+def _show_native(metrics: list[dict[str, Any]], message: bytes) -> None:
+    """Put native buckets in the place of classic ones, as the reference does where there are both."""
+    native = {
+        frozenset((pair.name, pair.value) for pair in metric.label): metric.histogram
+        for family in read_delimited(message)
+        for metric in family.metric
+        if metric.histogram.positive_span or metric.histogram.negative_span
+    }
+    for metric in metrics:
+        histogram = native.get(frozenset(metric["labels"].items()))
+        if histogram is not None:
+            metric["buckets"] = api_buckets(histogram)
 
 
 def _front_page(service: Service) -> str:
