@@ -68,6 +68,35 @@ def _without_sums(name: str, lines: bytes) -> bytes:
     return b"".join(line for line in lines.splitlines(keepends=True) if not line.startswith(gone))
 
 
+_NOT_COUNTED = re.compile(rb'\} (?:-|\+?[nN])[^"\n]*\n')
+"""A line whose number is negative or none, which nothing that counts may be."""
+_NOT_SUMMED = re.compile(rb'_(?:sum|count)\{.*\} \+?[nN][^"\n]*\n|\} -[^"\n]*\n')
+"""The same of a summary, whose quantiles may be NaN."""
+_ODD_BUCKET = re.compile(rb'_bucket\{.*\} (?![0-9]+\n)([^"\n]*)\n')
+"""A bucket's count that is not written as a whole number."""
+
+
+def _has_forbidden_numbers(kind: str, lines: bytes) -> bool:
+    """Whether OpenMetrics forbids these numbers to their type: one such line would cost the whole page."""
+    if kind == "counter":
+        return bool(_NOT_COUNTED.search(lines))
+    if kind == "summary":
+        return bool(_NOT_SUMMED.search(lines))
+    if kind not in ("histogram", "gaugehistogram"):
+        return False
+    odd = (float(number) for number in _ODD_BUCKET.findall(lines))
+    return bool(_NOT_COUNTED.search(lines)) or not all(number.is_integer() for number in odd)
+
+
+def _as_samples(lines: bytes) -> bytes:
+    """The lines of a family as samples of no type, those of one name together."""
+    by_name: dict[bytes, list[bytes]] = {}
+    for line in lines.splitlines(keepends=True):
+        name = line.partition(b"{")[0] or line.partition(b",")[0]  # a quoted name stands behind the brace
+        by_name.setdefault(name, []).append(line)
+    return b"".join(line for of_name in by_name.values() for line in of_name)
+
+
 def render_openmetrics(state: State, own: Iterable[OwnFamily]) -> list[bytes]:
     """The page in OpenMetrics 1.0."""
     families = list(_merged(state, own))
@@ -77,20 +106,23 @@ def render_openmetrics(state: State, own: Iterable[OwnFamily]) -> list[bytes]:
         shown, om_kind = name, "unknown" if kind == "untyped" else kind
         if kind == "counter":
             shown = name.removesuffix("_total")
-            if shown == name or shown in names:
+            if shown == name or shown in names or any(_has_forbidden_numbers(kind, body) for body in bodies):
                 # OpenMetrics has no counter without _total, and no two families of one name.
                 shown, om_kind = name, "unknown"
         lines = f"# TYPE {shown} {om_kind}\n"
         if help_text:
             lines += f"# HELP {shown} " + escape_value(help_text) + "\n"
-        parts.append(lines.encode())
-        if kind in ("histogram", "summary", "gaugehistogram"):
-            lines_of_all = _WHOLE_BOUND.sub(rb"\1.0\2", b"".join(bodies))
-            if kind == "histogram" and _NEGATIVE_BOUND.search(lines_of_all):
-                lines_of_all = _without_sums(name, lines_of_all)
-            parts.append(lines_of_all)
-        else:
+        if kind not in ("histogram", "summary", "gaugehistogram"):
+            parts.append(lines.encode())
             parts.extend(bodies)
+            continue
+        joined = b"".join(bodies)
+        typed = _WHOLE_BOUND.sub(rb"\1.0\2", joined)
+        if kind == "histogram" and _NEGATIVE_BOUND.search(typed):
+            typed = _without_sums(name, typed)
+        # Without a type the lines may stand as they are.
+        untyped = _has_forbidden_numbers(kind, typed)
+        parts += [_as_samples(joined)] if untyped else [lines.encode(), typed]
     parts.append(b"# EOF\n")
     return parts
 

@@ -244,7 +244,8 @@ def _append_points(
     picks: list[int],
 ) -> None:
     histogram = point_label == "le"
-    points = list(metric.points)
+    # Readers of OpenMetrics want the buckets of a histogram from below, whatever the order they came in.
+    points = sorted(metric.points, key=lambda point: point[0]) if histogram else list(metric.points)
     if histogram and not any(math.isinf(bound) and bound > 0 for bound, _ in points):
         points.append((math.inf, metric.count))
     texts = [go_float(bound) for bound, _ in points]

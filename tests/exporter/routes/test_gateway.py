@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import math
 import subprocess
 
 import pytest
@@ -50,6 +52,23 @@ def message(kind: int, name: str, *labels: tuple[str, str]) -> bytes:
     return write_delimited([family])
 
 
+def native(name: str = "n", **changed: object) -> bytes:
+    """A native histogram that is right but for what is changed."""
+    family = new_family()
+    family.name, family.type = name, 4
+    fields: dict[str, object] = {"sample_count": 6, "sample_sum": 10.5, "schema": 1, "zero_threshold": 0.001}
+    fields |= {"zero_count": 1, "spans": [(0, 2)], "positive_delta": [2, 1], **changed}
+    histogram = family.metric.add().histogram
+    for offset, length in fields.pop("spans"):  # type: ignore[attr-defined]  # the mapping holds pairs here
+        histogram.positive_span.add(offset=offset, length=length)
+    for field, value in fields.items():
+        if isinstance(value, list):
+            getattr(histogram, field).extend(value)
+        else:
+            setattr(histogram, field, value)
+    return write_delimited([family])
+
+
 SPOILERS: dict[str, tuple[str, bytes, dict[str, str], str]] = {
     # what breaks a Pushgateway's page for everybody: path, body, headers, what the answer names
     "empty name": (JOB, message(1, ""), PROTO, "invalid metric name"),
@@ -58,6 +77,31 @@ SPOILERS: dict[str, tuple[str, bytes, dict[str, str], str]] = {
     "empty label name": (JOB, message(1, "m", ("", "x")), PROTO, "invalid label name"),
     "label name with a quote": (JOB, message(1, "m", ('a"', "x")), PROTO, "invalid label name"),
     "reserved label": (JOB, message(1, "m", ("__name__", "x")), PROTO, "reserved label name"),
+    "name of no UTF-8": (JOB, message(1, "m").replace(b"\x01m", b"\x01\xff"), PROTO, "not UTF-8"),
+    "label name of no UTF-8": (
+        JOB,
+        message(1, "m", ("a", "x")).replace(b"\x01a", b"\x01\xff"),
+        PROTO,
+        "not UTF-8",
+    ),
+    "label value of no UTF-8": (
+        JOB,
+        message(1, "m", ("a", "x")).replace(b"\x01x", b"\x01\xff"),
+        PROTO,
+        "not UTF-8",
+    ),
+    "native, spans without buckets": (JOB, native(spans=[(0, 5)]), PROTO, "its spans have 5"),
+    "native, span before a span": (JOB, native(spans=[(0, 1), (-1, 1)]), PROTO, "begins before"),
+    "native, more in the buckets": (JOB, native(sample_count=5), PROTO, "the count 5"),
+    "native, negative bucket": (JOB, native(positive_delta=[-2, 1]), PROTO, "count -2"),
+    "native, schema of no histogram": (JOB, native(schema=9), PROTO, "schema 9"),
+    "native, custom bounds": (JOB, native(schema=-53), PROTO, "schema -53"),
+    "native, negative float count": (
+        JOB,
+        native(sample_count=0, sample_count_float=1.5, positive_delta=[], positive_count=[-1.0, 1.0]),
+        PROTO,
+        "count -1",
+    ),
     "label twice": (JOB, message(1, "m", ("a", "x"), ("a", "y")), PROTO, "two labels"),
     "le beside le": (JOB, message(4, "h", ("le", "x")), PROTO, '"le"'),
     "quantile beside quantile": (JOB, message(2, "s", ("quantile", "x")), PROTO, '"quantile"'),
@@ -143,6 +187,15 @@ def test_one_bad_push_spoils_nobodys_scrape(deck: Deck, name: str) -> None:
         (b"# TYPE x_total counter\nx_total 1\n# TYPE x gauge\nx 2\n", {}),
         (b'# TYPE g gaugehistogram\ng_bucket{le="1"} 1\ng_sum 1\ng_count 1\n', {}),
         (message(5, "g"), PROTO),
+        (b"# TYPE c_total counter\nc_total -1\n# TYPE d_total counter\nd_total NaN\n", {}),
+        (b'# TYPE s summary\ns{quantile="0.5"} -1.5\ns_sum -3\ns_count 2\n', {}),
+        (b'# TYPE s summary\ns{quantile="0.5"} NaN\ns_sum NaN\ns_count 2\n', {}),
+        (b'# TYPE h histogram\nh_bucket{le="1"} 1.5\nh_bucket{a="b",le="1"} 2\nh_sum -1\nh_count 2.5\n', {}),
+        (b'# TYPE h histogram\nh_bucket{le="-1"} 1\nh_bucket{le="1"} 2\nh_sum NaN\nh_count 2\n', {}),
+        (b'# TYPE h histogram\nh_count 2\nh_bucket{le="2"} 2\nh_bucket{le="1"} 1\n', {}),
+        (native(), PROTO),
+        (native(positive_delta=[2, 1], sample_count=9, sample_sum=math.nan), PROTO),
+        (native(sample_count_float=6.5, zero_count_float=1.5, positive_count=[2.0, 3.0]), PROTO),
         (b"# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 1\n", {}),
         (b"# HELP m back\\\\slash and\\nline\nm NaN\nn +Inf\n", {}),
         (
@@ -233,6 +286,36 @@ def test_a_native_histogram_survives_whole(make_deck: Starter) -> None:
         assert metric.histogram.zero_count == 1
         assert families["push_time_seconds"].metric[0].gauge.value == START
         deck = make_deck()
+
+
+def test_native_buckets_are_shown_as_the_reference_shows_them(deck: Deck) -> None:
+    """/api/v1/metrics has them with their ends, empty ones left out, the zero bucket in the middle."""
+    family = new_family()
+    family.name, family.type = "n", 4
+    histogram = family.metric.add().histogram
+    histogram.sample_count, histogram.sample_sum, histogram.schema = 10, 10.5, 0
+    histogram.zero_threshold, histogram.zero_count = 0.25, 1
+    histogram.positive_span.add(offset=0, length=2)
+    histogram.positive_span.add(offset=1, length=1)
+    histogram.positive_delta.extend([2, -2, 4])
+    histogram.negative_span.add(offset=1, length=1)
+    histogram.negative_delta.append(3)
+    deck.send("PUT", JOB, write_delimited([family]), PROTO)
+    group = json.loads(deck.send("GET", "/api/v1/metrics").body)["data"][0]
+    # As Pushgateway 1.11.3 answers for this message.
+    assert group["n"]["metrics"] == [
+        {
+            "labels": {"instance": "", "job": "j"},
+            "buckets": [
+                [1, "-2", "-1", "3"],
+                [3, "-0.25", "0.25", "1"],
+                [0, "0.5", "1", "2"],
+                [0, "4", "8", "4"],
+            ],
+            "count": "10",
+            "sum": "10.5",
+        }
+    ]
 
 
 def test_a_float_histogram_keeps_its_fractions(deck: Deck) -> None:
