@@ -313,9 +313,43 @@ CASES: dict[str, list[Send]] = {
     "post protobuf after text": [put(J, GOOD), post(J, proto(1), Content_Type=PROTO)],
 }  # fmt: skip
 
-NEWER: dict[str, list[Send]] = {
-    # Answered so by the newest version, not by Debian's.
-    "gzip in capitals": [put(J, gzip.compress(GOOD), Content_Encoding="GZIP")],
-    "snappy": [put(J, bytes(cramjam.snappy.compress(GOOD)), Content_Encoding="snappy")],
-    "gzip truncated": [put(J, gzip.compress(GOOD)[:-6], Content_Encoding="gzip")],
+M = 'm{instance="",job="j"} 1.0'
+
+NEWER: dict[str, tuple[Send, int, str, list[str]]] = {
+    # Answered so by 1.11.3, not by Debian's 1.5.1: request, status, body, samples afterwards.
+    "gzip in capitals": (put(J, gzip.compress(GOOD), Content_Encoding="GZIP"), 200, "", [M]),
+    "snappy": (put(J, bytes(cramjam.snappy.compress(GOOD)), Content_Encoding="snappy"), 200, "", [M]),
+    "snappy in capitals": (
+        put(J, bytes(cramjam.snappy.compress(GOOD)), Content_Encoding="Snappy"),
+        200,
+        "",
+        [M],
+    ),
+    "snappy of nothing": (put(J, b"", Content_Encoding="snappy"), 200, "", []),
+    "snappy not snappy": (put(J, GOOD, Content_Encoding="snappy"), 400, "snappy: corrupt input\n", []),
+    "gzip truncated": (
+        put(J, gzip.compress(GOOD)[:-6], Content_Encoding="gzip"),
+        400,
+        "unexpected EOF\n",
+        [],
+    ),
+    "escaped slash for a job": (put("/metrics/job/%2F", GOOD), 400, "job name is required\n", []),
+    "escaped slashes for a value": (
+        put("/metrics/job/a/b%2F%2Fc", GOOD),
+        400,
+        'odd number of components in label string "/b//c"\n',
+        [],
+    ),
+    "escaped dots for a job": (
+        put("/metrics/job/%2E%2E", GOOD),
+        200,
+        "",
+        ['m{instance="",job=".."} 1.0'],
+    ),
+    "escaped dot for a value": (
+        put("/metrics/job/j/b/%2E", GOOD),
+        200,
+        "",
+        ['m{b=".",instance="",job="j"} 1.0'],
+    ),
 }

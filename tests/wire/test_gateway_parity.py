@@ -19,6 +19,7 @@ import pytest
 from scripts.native import Child, find_program, free_port, python_module
 from tests.wire.gateway_cases import CASES, NEWER, Send
 
+OTHER_REFERENCE = os.environ.get("REFERENCE_PUSHGATEWAY")
 OWN = re.compile(r"(go|process|promhttp|exporter|trading|pushgateway|allocator)_")
 TIMES = re.compile(r"(push(?:_failure)?_time_seconds)\{")
 
@@ -65,7 +66,7 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]
     reference = Child(
         "pushgateway",
         [
-            os.environ.get("REFERENCE_PUSHGATEWAY") or find_program("pushgateway"),
+            OTHER_REFERENCE or find_program("pushgateway"),
             "--persistence.file=",
             "--web.enable-admin-api",
             f"--web.listen-address=127.0.0.1:{theirs}",
@@ -149,6 +150,7 @@ WAYS = {
     "Expect": b"PUT %s HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\nexpect: 100-continue\r\n"
     b"connection: close\r\n\r\nm 1\n",
 }
+# No job in base64: Debian's deadlocks on the next one once it has refused one that is not base64.
 RAW_PATHS = [
     *(
         b"/metrics/job/\xc3\xa9",
@@ -166,7 +168,6 @@ RAW_PATHS = [
     *(
         b"/metrics/job/",
         b"/metrics/job@base64/",
-        b"/metrics/job@base64/=",
         b"/metrics/job//a",
         b"/metrics/job/a/.b/c",
     ),
@@ -226,15 +227,13 @@ def test_the_line_says_the_same(ports: tuple[int, int], name: str) -> None:
 
 @pytest.mark.parametrize("name", NEWER)
 def test_newer_than_debians(ports: tuple[int, int], name: str) -> None:
-    """What the newest Pushgateway answers and Debian's does not know yet."""
+    """What 1.11.3 answers and Debian's does not know yet; a reference of one's own must answer so too."""
     wipe(ports)
-    have = [send(ports[1], request) for request in NEWER[name]][-1]
-    if name == "gzip truncated":
-        assert (have.status, have.body) == (400, "unexpected EOF\n")
-        assert scrape(ports[1])[2] == []
-    else:
-        assert have.status == 200
-        assert 'm{instance="",job="j"} 1.0' in scrape(ports[1])[2]
+    request, status, body, samples = NEWER[name]
+    for port in ports if OTHER_REFERENCE else ports[1:]:
+        answer = send(port, request)
+        assert (answer.status, answer.body) == (status, body)
+        assert [sample for sample in scrape(port)[2] if not TIMES.match(sample)] == samples
 
 
 @pytest.mark.parametrize(
