@@ -169,6 +169,8 @@ def negotiate(accept: bytes) -> str:
     True
     >>> negotiate(b"text/html, */*;q=0.1") == negotiate(b"") == TEXT
     True
+    >>> negotiate(b"application/openmetrics-text;q=0") == TEXT
+    True
     """
     offers: list[tuple[float, str]] = []
     for part in accept.decode("latin-1").split(","):
@@ -177,6 +179,8 @@ def negotiate(accept: bytes) -> str:
         try:
             quality = float(given.get("q", "1"))
         except ValueError:
+            continue
+        if quality <= 0:  # a refusal
             continue
         if media == "application/openmetrics-text" and given.get("version", "1.0.0") in ("1.0.0", "0.0.1"):
             offers.append((quality, OPENMETRICS))
