@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from exporter.families import escape_value, header, series_prefix
+from exporter.families import escape_value, header, series_prefix, shown_name
 from exporter.protobuf import PROTOBUF, encode_families, is_protobuf, read_delimited, write_delimited
 from exporter.state import Group, State
 from exporter.textformat import parse_text
@@ -64,15 +64,15 @@ def _without_sums(name: str, lines: bytes) -> bytes:
 
     It forbids a count without a sum too; the +Inf bucket is the count.
     """
-    gone = (f"{name}_sum{{".encode(), f"{name}_count{{".encode())
+    gone = tuple(series_prefix(f"{name}_{part}", ())[:-2] for part in ("sum", "count"))
     return b"".join(line for line in lines.splitlines(keepends=True) if not line.startswith(gone))
 
 
 _NOT_COUNTED = re.compile(rb'\} (?:-|\+?[nN])[^"\n]*\n')
 """A line whose number is negative or none, which nothing that counts may be."""
-_NOT_SUMMED = re.compile(rb'_(?:sum|count)\{.*\} \+?[nN][^"\n]*\n|\} -[^"\n]*\n')
+_NOT_SUMMED = re.compile(rb'_(?:sum|count)[{"].*\} \+?[nN][^"\n]*\n|\} -[^"\n]*\n')
 """The same of a summary, whose quantiles may be NaN."""
-_ODD_BUCKET = re.compile(rb'_bucket\{.*\} (?![0-9]+\n)([^"\n]*)\n')
+_ODD_BUCKET = re.compile(rb'_bucket[{"].*\} (?![0-9]+\n)([^"\n]*)\n')
 """A bucket's count that is not written as a whole number."""
 
 
@@ -88,12 +88,16 @@ def _has_forbidden_numbers(kind: str, lines: bytes) -> bool:
     return bool(_NOT_COUNTED.search(lines)) or not all(number.is_integer() for number in odd)
 
 
+_NAME_OF_LINE = re.compile(rb'\{?("(?:[^"\\]|\\.)*"|[^{ ]+)')
+
+
 def _as_samples(lines: bytes) -> bytes:
-    """The lines of a family as samples of no type, those of one name together."""
+    """The lines of a family as samples of unknown type, those of one name together."""
     by_name: dict[bytes, list[bytes]] = {}
     for line in lines.splitlines(keepends=True):
-        name = line.partition(b"{")[0] or line.partition(b",")[0]  # a quoted name stands behind the brace
-        by_name.setdefault(name, []).append(line)
+        found = _NAME_OF_LINE.match(line)
+        name = found[1] if found else b""
+        by_name.setdefault(name, [b"# TYPE %s unknown\n" % name]).append(line)
     return b"".join(line for of_name in by_name.values() for line in of_name)
 
 
@@ -109,6 +113,7 @@ def render_openmetrics(state: State, own: Iterable[OwnFamily]) -> list[bytes]:
             if shown == name or shown in names or any(_has_forbidden_numbers(kind, body) for body in bodies):
                 # OpenMetrics has no counter without _total, and no two families of one name.
                 shown, om_kind = name, "unknown"
+        shown = shown_name(shown)
         lines = f"# TYPE {shown} {om_kind}\n"
         if help_text:
             lines += f"# HELP {shown} " + escape_value(help_text) + "\n"

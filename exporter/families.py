@@ -34,6 +34,7 @@ __all__ = [
     "group_text",
     "header",
     "pick",
+    "shown_name",
 ]
 
 CONSTANT_ZERO = -1
@@ -131,10 +132,15 @@ def escape_help(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n")
 
 
+def shown_name(name: str) -> str:
+    """A name as HELP and TYPE lines write it: in quotes, if it is not of the old alphabet."""
+    return name if _LEGACY_NAME.match(name) else f'"{escape_value(name)}"'
+
+
 @lru_cache(maxsize=20_000)
 def header(name: str, kind: str, help_text: str | None) -> bytes:
     """HELP and TYPE lines of a family in text 0.0.4."""
-    shown = name if _LEGACY_NAME.match(name) else f'"{escape_value(name)}"'
+    shown = shown_name(name)
     lines = f"# HELP {shown} {escape_help(help_text)}\n" if help_text else ""
     return f"{lines}# TYPE {shown} {kind}\n".encode()
 

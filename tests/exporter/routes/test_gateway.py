@@ -413,6 +413,22 @@ def test_utf8_names_are_taken_if_the_operator_says_so(make_deck: Starter) -> Non
     assert '{"my.metric","a.b"="x",instance="",job="j","x.y"="1"} 1' in deck.send("GET", "/metrics").text
 
 
+def test_utf8_names_are_quoted_on_the_openmetrics_page(make_deck: Starter) -> None:
+    """TYPE and HELP lines quote them too, or Prometheus reads nothing of the page."""
+    deck = make_deck(DECK_UTF8_NAMES="1")
+    body = (
+        b'# HELP "a.b" what\n# TYPE "a.b" gauge\n{"a.b"} 1\n# TYPE "c.c_total" counter\n{"c.c_total"} 2\n'
+        b'# TYPE "h.h" histogram\n{"h.h_bucket",le="1"} 1\n{"h.h_count"} 1\n'
+        b'# TYPE "n.n" histogram\n{"n.n_bucket",le="-1"} 1\n{"n.n_sum"} -1\n{"n.n_count"} 1\n'
+        b'# TYPE "f.f" histogram\n{"f.f_bucket",le="1"} 1.5\n{"f.f_count"} 1.5\n'
+    )
+    assert deck.send("PUT", JOB, body).status == 200
+    page = deck.send("GET", "/metrics", headers=OPENMETRICS).text
+    kinds = {family.name: family.type for family in text_string_to_metric_families(page)}
+    assert kinds | {"a.b": "gauge", "c.c": "counter", "h.h": "histogram", "n.n": "histogram"} == kinds
+    assert kinds["f.f_bucket"] == kinds["f.f_count"] == "unknown"
+
+
 def test_a_known_shape_shows_new_numbers(deck: Deck) -> None:
     """The remembered layout of a body must not remember its numbers, nor take a comment's for them."""
     for number in (b"1", b"2.5", b"-3", b"1e3", b"NaN", b"7"):
