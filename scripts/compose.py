@@ -21,6 +21,10 @@ class ComposeError(RuntimeError):
     """Compose is missing, refuses, or a service will not run; the message says which and what to do."""
 
 
+HOPELESS_RESTARTS = 5
+"""So many ends while somebody waits are no bad luck: a setting is refused, or a file is missing."""
+
+
 @dataclass(frozen=True)
 class ServiceState:
     """One container as the engine sees it.
@@ -30,6 +34,8 @@ class ServiceState:
         status: created, running, restarting, exited and so on.
         health: healthy, unhealthy, starting, or empty where no check is declared.
         exit_code: Of its last run.
+        restarts: How often its restart policy has started it again.
+        ports: What it publishes on this machine.
     """
 
     service: str
@@ -37,6 +43,8 @@ class ServiceState:
     status: str
     health: str
     exit_code: int
+    restarts: int = 0
+    ports: frozenset[int] = frozenset()
 
     @property
     def settled(self) -> bool:
@@ -94,6 +102,24 @@ class Stack:
         """
         return self._call(["docker", *args], capture=True, timeout=timeout)
 
+    def require_engine(self) -> None:
+        """Make sure that Docker answers, before anything is done.
+
+        Raises:
+            ComposeError: It does not; 1.29 would say so in a page of traceback.
+        """
+        try:
+            self.engine("version", "--format", "{{.Server.Version}}")
+        except FileNotFoundError as error:
+            raise ComposeError(
+                "the program `docker` is missing: install Docker (Debian: docker.io)"
+            ) from error
+        except ComposeError as error:
+            raise ComposeError(
+                f"Docker does not answer: {error}\nIs it started (systemctl start docker), and may this user "
+                "speak to it (group docker)?  Without Docker, `make demo` runs the stack natively"
+            ) from error
+
     def states(self) -> list[ServiceState]:
         """Every container of the project, ended ones too, by service name."""
         ids = self.run("ps", "-a", "-q", capture=True).split()
@@ -106,6 +132,12 @@ class Stack:
                 status=facts["State"]["Status"],
                 health=facts["State"].get("Health", {}).get("Status", ""),
                 exit_code=facts["State"]["ExitCode"],
+                restarts=facts.get("RestartCount", 0),
+                ports=frozenset(
+                    int(binding["HostPort"])
+                    for bindings in (facts["NetworkSettings"].get("Ports") or {}).values()
+                    for binding in bindings or []
+                ),
             )
             for facts in json.loads(self.engine("inspect", *ids))
         ]
@@ -121,16 +153,24 @@ class Stack:
         """Wait until every container runs and passes its check, and `say` what is waited for as that changes.
 
         Raises:
-            ComposeError: One failed, or is not there in `timeout` seconds; with its last lines of output.
+            ComposeError: One failed, ends again and again, or is not there in `timeout` seconds; with its
+                last lines of output.
         """
         deadline = now() + timeout
         said = ""
+        first: dict[str, int] = {}
         while True:
             states = self.states()
+            for state in states:
+                first.setdefault(state.container, state.restarts)
             if states and all(state.settled for state in states):
                 return states
             waiting = [state for state in states if not state.settled]
-            failed = [state for state in waiting if state.failed]
+            failed = [
+                state
+                for state in waiting
+                if state.failed or state.restarts - first[state.container] >= HOPELESS_RESTARTS
+            ]
             if failed or now() >= deadline:
                 raise ComposeError(self._why(failed or waiting, timeout))
             line = "; ".join(str(state) for state in waiting)
@@ -144,7 +184,8 @@ class Stack:
             return f"nothing was started in {timeout:g} s"
         lines = []
         for state in states:
-            lines.append(f"{state}, exit status {state.exit_code}")
+            again = f", started again {state.restarts} times" if state.restarts else ""
+            lines.append(f"{state}, exit status {state.exit_code}{again}")
             lines.append(self._call(["docker", "logs", "--tail", "15", state.container], merge=True).rstrip())
         return "\n".join(lines)
 
@@ -163,6 +204,6 @@ class Stack:
             check=False,
         )
         if done.returncode != 0:
-            said = (done.stderr or done.stdout or "").strip()
+            said = (done.stderr or done.stdout or "").strip() if capture else "its words are above"
             raise ComposeError(f"`{' '.join(argv)}` ended with {done.returncode}: {said}")
         return done.stdout or ""

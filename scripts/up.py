@@ -7,6 +7,9 @@ the stack; the volumes, and so all data, stay.
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +39,29 @@ def directory_of(settings: Mapping[str, str], name: str, default: str) -> Path:
     return (ROOT / settings.get(name, default)).resolve()
 
 
+def taken_ports(stack: Stack, settings: Mapping[str, str]) -> list[str]:
+    """A line for each port of ours that another program holds, with the setting that moves it."""
+    if not os.environ.get("DOCKER_HOST", "unix:").startswith("unix:"):
+        return []  # the ports are another machine's
+    ours = {port for state in stack.states() for port in state.ports}
+    lines = []
+    for name, default, _ in PAGES.values():
+        port = settings.get(name, default)
+        if port.isdecimal() and int(port) not in ours and _is_taken(int(port)):
+            lines.append(f"another program listens on port {port}: stop it, or set {name} in .env")
+    return lines
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
 def up(stack: Stack, settings: Mapping[str, str], *, build: bool) -> None:
     """Start the stack and wait until it is healthy.
 
@@ -51,7 +77,10 @@ def up(stack: Stack, settings: Mapping[str, str], *, build: bool) -> None:
     )
     print(f"up: {rendered.summary}")
     stale = {state.service for state in stack.states()} & set(READ_BY) if changed else set()
-    stack.run("up", "-d", "--build" if build else "--no-build")
+    try:
+        stack.run("up", "-d", "--build" if build else "--no-build")
+    except ComposeError as error:
+        raise ComposeError("\n".join([str(error), *taken_ports(stack, settings)])) from error
     if stale:
         # Compose sees that its own file is the same and leaves them running with what they read before.
         stack.run("restart", *sorted(stale))
@@ -69,10 +98,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("action", nargs="?", choices=["up", "down"], default="up")
     parser.add_argument("--no-build", action="store_true", help="use the images that are there")
     args = parser.parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # in a pipe too, our lines stand among Compose's in order
     try:
         # Compose reads `.env` by itself and takes a misspelt name for one that is nobody's.
         settings = read_environment(ROOT / ".env")
         stack = Stack(find_compose(), {})
+        stack.require_engine()
         if args.action == "down":
             stack.run("--profile", "demo", "down", "--remove-orphans")
         else:
@@ -80,6 +112,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ComposeError, DotenvError, ReceiverError) as error:
         print(f"up: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(
+            f"\n{args.action}: interrupted; what runs keeps running: `make up` goes on, `make down` stops it"
+        )
+        return 130
     return 0
 
 
