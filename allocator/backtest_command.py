@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import math
 import os
 import sys
@@ -96,6 +97,11 @@ def _check(arguments: argparse.Namespace) -> None:
         raise SettingsError(f"--plot {arguments.plot}: want a name that ends in .png or .html")
     if arguments.plot:
         _check_place(Path(arguments.plot))
+        if importlib.util.find_spec("matplotlib") is None:
+            raise SettingsError(
+                f"--plot {arguments.plot}: drawing needs matplotlib, which is not installed: "
+                "install the extra `plot` (the server image has it not), or leave out --plot for the table"
+            )
     if not arguments.csv and not (arguments.begin and arguments.end):
         raise SettingsError("want --from and --to, or --csv FILE")
     if arguments.begin and arguments.end and moment(arguments.begin) >= moment(arguments.end):

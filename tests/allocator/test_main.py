@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -163,6 +164,18 @@ def test_a_wrong_backtest_is_told(args, says, tmp_path, monkeypatch, capsys):
     assert main(["backtest", *args]) == 2
     told = capsys.readouterr().err
     assert says in told
+    assert len(told.splitlines()) == 1
+
+
+def test_a_plot_without_matplotlib_is_told_before_the_replay(tmp_path, monkeypatch, capsys):
+    """Where the extra `plot` is missing, as in the image, one line says what to install before the replay."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "matplotlib" else found(name, *rest)
+    )
+    assert main(["backtest", "--csv", "not-read.csv", "--plot", str(tmp_path / "out.png")]) == 2
+    told = capsys.readouterr().err
+    assert "install the extra `plot`" in told
     assert len(told.splitlines()) == 1
 
 

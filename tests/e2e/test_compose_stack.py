@@ -290,7 +290,7 @@ def test_the_image_is_small_and_has_nothing_to_build_with(running: Running) -> N
     """No compiler, no package manager of ours, no file of the checkout that is not the product."""
     script = "which gcc cc; ls -A /app; ls /opt/deckrails/lib/python*/site-packages; true"
     said = running.engine("exec", running.container("hmm_ops"), "sh", "-c", script).split()
-    assert not [word for word in said if word in {"pip", "setuptools", "pytest", "mypy", "ruff"}]
+    assert not [word for word in said if word in {"pip", "setuptools", "pytest", "matplotlib"}]
     assert {"allocator", "deckrails", "deploy", "exporter", "riskrails"} <= set(said)
     assert not {"tests", ".git", ".env", "secrets", "gcc"} & set(said)
     history = running.engine("history", "--no-trunc", "--format", "{{.CreatedBy}}", "deckrails:0.1.0")
