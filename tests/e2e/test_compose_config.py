@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -59,7 +60,9 @@ def compose(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
     def call(*args: str, env: str = "") -> subprocess.CompletedProcess[str]:
         (tmp_path / ".env").write_text(env)
+        # HOME and DOCKER_CONFIG are where the docker command looks for its Compose plugin.
         bare = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(Path.home())}
+        bare |= {name: os.environ[name] for name in ("DOCKER_CONFIG",) if name in os.environ}
         return subprocess.run(
             [*command, *args], cwd=tmp_path, env=bare, check=False, capture_output=True, text=True, timeout=60
         )
