@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,21 @@ def test_an_ops_service_that_nobody_defines_is_refused_by_name(compose: Any) -> 
     assert done.returncode != 0
     assert "nobody" in done.stderr
     assert "undefined" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "change", [None, ("pids_limit: 256", "pid_limit: 256"), ("cpus: 1.0", "cpus: [1.0]")]
+)
+@pytest.mark.parametrize("file", sorted(ROOT.glob("docker-compose*.yml")), ids=lambda p: p.name)
+def test_the_specification_allows_every_key(file: Path, change: Any, tmp_path: Path) -> None:
+    """The Compose specification's schema accepts each file without any Compose here, and refuses a slip."""
+    text = file.read_text()
+    (tmp_path / file.name).write_text(text.replace(*change) if change else text)
+    argv = ["check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(tmp_path / file.name)]
+    done = subprocess.run(
+        [sys.executable, "-m", *argv], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode != 0) is bool(change), done.stdout
 
 
 def every_service() -> dict[str, dict[str, Any]]:
