@@ -11,7 +11,7 @@ import io
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from deckrails.dotenv import DotenvError, read_environment
@@ -32,6 +32,26 @@ PAGES = {
     "exporter": ("DECK_PORT", "8002", "/docs"),
     "allocator": ("ALLOCATOR_PORT", "8003", "/metrics"),
 }
+
+
+READ_IN_CONTAINERS = (
+    # mounted into Grafana, or copied into an image with the mode they have here
+    *("grafana/json", "grafana/provisioning"),
+    *("allocator", "deckrails", "deploy", "examples", "exporter", "riskrails"),
+)
+
+
+def let_containers_read(root: Path, names: Iterable[str] = READ_IN_CONTAINERS) -> None:
+    """Open `names` below `root` to reading: a checkout made under umask 077 is closed to a container's user.
+
+    The checkout itself may stay closed: a container sees no directory above.
+    """
+    for name in names:
+        for path in [root / name, *(root / name).rglob("*")]:
+            mode = path.stat().st_mode
+            wanted = mode | (0o555 if path.is_dir() or mode & 0o100 else 0o444)
+            if wanted != mode:
+                path.chmod(wanted)
 
 
 def directory_of(settings: Mapping[str, str], name: str, default: str) -> Path:
@@ -76,6 +96,7 @@ def up(stack: Stack, settings: Mapping[str, str], *, build: bool) -> None:
         settings, directory_of(settings, "DECKRAILS_RENDERED_DIR", ".deck")
     )
     print(f"up: {rendered.summary}")
+    let_containers_read(ROOT)
     stale = {state.service for state in stack.states()} & set(READ_BY) if changed else set()
     try:
         stack.run("up", "-d", "--build" if build else "--no-build")

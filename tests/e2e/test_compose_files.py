@@ -14,6 +14,7 @@ import yaml
 from scripts.compose_files import render_for_compose
 from scripts.native import NativeError, find_program
 from scripts.receivers import ReceiverError
+from scripts.up import let_containers_read
 
 
 def load(path: Path) -> Any:
@@ -161,3 +162,23 @@ def test_their_own_checkers_accept_it(tmp_path: Path, role: str, arguments: list
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_checkout_that_is_closed_to_others_can_be_read_in_containers(tmp_path: Path) -> None:
+    """After a clone under umask 077 what is mounted or copied is readable to any user, and nothing else."""
+    for name in ("grafana/json/deck.json", "grafana/build.py", "deploy/entry.sh"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        path.chmod(0o700 if path.suffix == ".sh" else 0o600)
+        path.parent.chmod(0o700)
+    let_containers_read(tmp_path, ("grafana/json", "deploy"))
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes == {
+        "grafana": 0o700,
+        "json": 0o755,
+        "deck.json": 0o644,
+        "build.py": 0o600,
+        "deploy": 0o755,
+        "entry.sh": 0o755,
+    }
