@@ -156,7 +156,7 @@ def test_an_engine_that_does_not_answer_stops_the_start_in_words(program: Path) 
 
 def test_an_interrupt_says_what_goes_on(program: Path) -> None:
     """Ctrl-C while it waits ends it with a line, not a traceback; nothing is stopped."""
-    script = '[ "$2" = ps ] && { echo "waiting" >&2; sleep 30; }\nexit 0\n'
+    script = '[ "$2" = ps ] && { exec sleep 30; }\nexit 0\n'
     done = start(program, script)
     assert done.stdout is not None
     for line in done.stdout:
