@@ -5,14 +5,17 @@ The reference is Debian's; REFERENCE_PUSHGATEWAY names the binary of another ver
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -39,6 +42,21 @@ def send(port: int, request: Send) -> Answer:
     got = Answer(answer.status, answer.read().decode("utf-8", "replace"), headers)
     connection.close()
     return got
+
+
+T = TypeVar("T")
+
+
+def ask_reference(ask: Callable[[], T]) -> T:
+    """What the reference answers; it is asked again where its answer was lost.
+
+    Go's server closes on a broken request line while the body is on its way, and the kernel may then drop
+    what was answered: one request in a hundred.
+    """
+    for _ in range(5):
+        with contextlib.suppress(ConnectionResetError):
+            return ask()
+    return ask()
 
 
 def scrape(port: int) -> tuple[dict[str, str], dict[str, str], list[str]]:
@@ -131,7 +149,7 @@ def test_the_same_request_gets_the_same_answer(ports: tuple[int, int], name: str
     wipe(ports)
     theirs, ours = ports
     for request in CASES[name]:
-        want, have = send(theirs, request), send(ours, request)
+        want, have = ask_reference(partial(send, theirs, request)), send(ours, request)
         assert comparable(request.path, have) == comparable(request.path, want), (want.body, have.body)
         if want.status == 405:
             assert have.headers.get("allow") == want.headers.get("allow")
@@ -207,7 +225,9 @@ def test_every_way_of_sending_a_path_gets_the_same_answer(
 ) -> None:
     """The short way of a push and the ordinary one name the same group, also for bytes no one should send."""
     wipe(ports)
-    want, have = (send_raw(port, WAYS[way] % path) for port in ports)
+    theirs, ours = ports
+    sent = WAYS[way] % path
+    want, have = ask_reference(partial(send_raw, theirs, sent)), send_raw(ours, sent)
     if UNCLEAN.search(path.decode()):
         want = (301, *want[1:])
     assert have == want
