@@ -49,8 +49,5 @@ down: setup-up ## stop the stack in Docker; the data stays
 dashboards: setup ## rebuild grafana/json from grafana/dashboards
 	@$(PY) -m grafana.build
 
-mutants: setup ## break riskrails' pure modules on purpose; what survives is explained in docs/testing.md
-	@$(PY) -m tests.riskrails.mutate
-	@rm -rf mutants
-	@.venv/bin/mutmut run --max-children 2
-	@.venv/bin/mutmut results
+mutants: setup-test ## break riskrails' pure modules on purpose; red when a mutant survives unexplained
+	@$(PY) -m tests.riskrails.mutate $(MODULES)

@@ -10,6 +10,7 @@ from riskrails import Policy
 from riskrails.cells import Cell
 from riskrails.policy import dynamic_policy, ramp, regime_multiplier
 from riskrails.stops import gap_fraction, loss_per_usd, stop_pct
+from tests.riskrails.desk import size
 
 POLICY = Policy()
 CELL = Cell.of(POLICY, "momentum", "1h")
@@ -146,3 +147,17 @@ def test_the_loss_is_the_sum_of_its_parts() -> None:
     assert loss == pytest.approx(0.0211339, rel=1e-5)
     assert pytest.approx(3.0) == CELL.funding_periods
     assert CELL.impact_per_sigma == pytest.approx(2 * math.sqrt(0.025))
+
+
+@pytest.mark.parametrize(("kind", "alpha"), [("scalp", 0.5), ("momentum", 1.0), ("trend", 0.25)])
+def test_a_maker_rests_until_alpha_sigmas_eat_what_it_saves(kind: str, alpha: float) -> None:
+    """3 bps of fees and 1 bp of spread saved: rests while alpha one-minute sigmas stay below 4 bps."""
+    atr = 4e-4 / alpha * 1.25 * math.sqrt(60.0)
+
+    assert size(strat_type=kind, atr_pct=atr * 0.99, spread_bps=1.0).mode == "maker"
+    assert size(strat_type=kind, atr_pct=atr * 1.01, spread_bps=1.0).mode == "taker"
+
+
+def test_an_event_trade_never_rests() -> None:
+    """Its adverse selection is taken as boundless, in the calmest of markets too."""
+    assert size(strat_type="event", atr_pct=1e-4, spread_bps=10.0).mode == "taker"
