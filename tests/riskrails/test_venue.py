@@ -237,3 +237,56 @@ def test_a_tick_as_wide_as_the_stop_is_refused() -> None:
     assert order.stop_price_long == 60_000.0
     fine = size(rails(venue_rules={"BTC-USD": VenueRules(price_tick=500)}))
     assert (fine.stop_price_long, fine.stop_price_short) == (59_000.0, 61_000.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "low", "high", "unit"),
+    [
+        ("min_qty", 0.0, 1e15, "units"),
+        ("max_qty", 0.0, math.inf, "units"),
+        ("min_notional", 0.0, 1e15, "USD"),
+        ("max_notional", 0.0, math.inf, "USD"),
+        ("multiplier", 1e-9, 1e9, "a factor"),
+        ("fee_taker_bps", 0.0, 1000.0, "basis points a side"),
+        ("fee_maker_bps", -1000.0, 1000.0, "basis points a side"),
+        ("maintenance_margin", 0.0, 0.5, "a fraction"),
+    ],
+)
+def test_a_rule_holds_from_its_lowest_to_its_highest_value(
+    field: str, low: float, high: float, unit: str
+) -> None:
+    """Both ends pass, a hair beyond either is refused with the unit and both ends named."""
+    rest = {"max_qty": math.inf, "max_notional": math.inf}
+    for end in (low, high):
+        assert getattr(VenueRules(**(rest | {field: end})), field) == end
+    beyond = [math.nextafter(low, -math.inf), *([] if high == math.inf else [math.nextafter(high, math.inf)])]
+    for value in beyond:
+        with pytest.raises(
+            VenueRulesError, match=re.escape(f"want {unit} from {low:g} to {high:g}")
+        ) as caught:
+            VenueRules(**{field: value})
+        assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1e-18", 1e-18), ("1e12", 1e12), ("10", 10.0), ("0.123456789012345678", 0.123456789012345678)],
+)
+def test_a_step_may_be_as_fine_and_as_coarse_as_the_sentence_says(text: str, number: float) -> None:
+    """The ends of the range, ten, and 18 digits: one step is the step."""
+    assert steps_to_number(1, Step.of("step", text)) == number
+
+
+@pytest.mark.parametrize("text", ["9e-19", "1000000000000.1", "0.1234567890123456789"])
+def test_a_step_beyond_its_range_or_digits_is_refused(text: str) -> None:
+    """A hair finer, a hair coarser, a nineteenth digit."""
+    with pytest.raises(VenueRulesError, match="from 1e-18 to 1e12 with at most 18 digits"):
+        Step.of("step", text)
+
+
+def test_a_stop_on_a_tick_of_more_digits_than_a_float_holds_is_rounded_in_decimals() -> None:
+    """1538 steps of it cost a hair more than 1538, though both are one float: a short's stop is lower."""
+    tick = Step.of("tick", "1.00000000000000001")
+
+    assert round_stop(1538.0, tick, up=False) == 1537.0
+    assert round_stop(1538.0, tick, up=True) == 1538.0
