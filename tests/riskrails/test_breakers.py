@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from riskrails import RiskInputError
 from riskrails.breakers import BREAKERS, DAY_SECONDS, BreakerEvent, BreakerPolicy, Breakers, Latch
+from riskrails.features import MAX_USD
 from tests.riskrails.desk import rails, size
 from tests.riskrails.strategies import numbers
 
@@ -463,3 +465,74 @@ def test_a_peak_set_before_the_first_observation_stands() -> None:
     state = Breakers().rebase_peak(200.0, "the account's high", MORNING)
     assert Breakers.from_dict(state.to_dict()).observe(100.0, MORNING).drawdown_pct == 0.5
     assert opened(state.observe(100.0, MORNING)) == {"equity"}
+
+
+def test_a_release_level_may_be_zero() -> None:
+    """Who closes only at the very peak, or only without any error, says so with 0."""
+    policy = BreakerPolicy(dd_release=0.0, error_release=0.0)
+    assert (policy.dd_release, policy.error_release) == (0.0, 0.0)
+
+
+def test_half_an_observation_is_no_loss() -> None:
+    """With a peak or a start of the day alone there is nothing to measure yet."""
+    assert Breakers(peak_usd=100.0).drawdown_pct == 0.0
+    assert Breakers(day_start_usd=100.0).daily_pnl_pct == 0.0
+
+
+def test_a_peak_set_beforehand_does_not_stand_in_for_the_start_of_the_day() -> None:
+    """The first equity is the day's start even where a person set the peak before, and is above zero."""
+    state = Breakers().rebase_peak(150.0, "moved here from another account", MORNING)
+    first = state.observe(140.0, MORNING)
+    assert (first.peak_usd, first.day_start_usd) == (150.0, 140.0)
+    with pytest.raises(RiskInputError, match="above 0 USD at the first observation") as caught:
+        state.observe(0.0, MORNING)
+    assert (caught.value.code, caught.value.field) == ("E_EQUITY", "equity_usd")
+
+
+def test_the_largest_amounts_are_amounts() -> None:
+    """Equity and peak are taken up to and including the largest amount, on both sides."""
+    rich = Breakers().observe(MAX_USD, MORNING)
+    assert rich.peak_usd == MAX_USD
+    assert rich.rebase_peak(MAX_USD, "as it is", MORNING).peak_usd == MAX_USD
+    assert rich.observe(-MAX_USD, MORNING + 1).equity_usd == -MAX_USD
+
+
+@pytest.mark.parametrize(("last", "start"), [(0.5, 0.5), (0.0, 100.0), (-5.0, 100.0)])
+def test_a_day_starts_from_money_that_is_there(last: float, start: float) -> None:
+    """The last equity of the day before, however small, unless nothing was left to lose a share of."""
+    assert at(100.0, last, 50.0, step=DAY_SECONDS / 2).day_start_usd == start
+
+
+def test_the_peak_may_be_the_present_equity_and_no_less() -> None:
+    """A loss that a person accepts is accepted whole; what is left stays the least."""
+    state = at(100.0, 90.0)
+    assert state.rebase_peak(90.0, "withdrew the rest", MORNING + 300).drawdown_pct == 0.0
+    for refused, peak in ((state, math.nextafter(90.0, 0.0)), (Breakers(), 0.0)):
+        with pytest.raises(RiskInputError) as caught:
+            refused.rebase_peak(peak, "too low", MORNING + 300)
+        assert (caught.value.code, caught.value.field) == ("E_PEAK", "peak_usd")
+
+
+def test_what_is_saved_at_the_limit_comes_back() -> None:
+    """The largest amount and an error ratio of one survive a restart as they were."""
+    state = Breakers().observe(MAX_USD, MORNING, error_ratio=1.0)
+    assert Breakers.from_dict(json.loads(json.dumps(state.to_dict())), state.policy) == replace(
+        state, events=()
+    )
+
+
+@pytest.mark.parametrize("missing", ["latches", "peak_usd", "error_ratio"])
+def test_a_saved_state_without_a_field_has_its_code(missing: str) -> None:
+    """What a program reads is the code, whichever field is gone."""
+    plain = {name: value for name, value in at(100.0).to_dict().items() if name != missing}
+    with pytest.raises(RiskInputError) as caught:
+        Breakers.from_dict(plain)
+    assert (caught.value.code, caught.value.field) == ("E_SAVED", "saved")
+
+
+@pytest.mark.parametrize("now", [-math.inf, math.inf, math.nan])
+def test_a_moment_is_finite(now: float) -> None:
+    """No breaker is tripped before or after all time."""
+    with pytest.raises(RiskInputError) as caught:
+        Breakers().trip("manual", "now", now)
+    assert (caught.value.code, caught.value.field) == ("E_NOW", "now")
