@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from riskrails import LiveFeatures, RiskInputError
-from riskrails.features import as_number
+from riskrails.features import MAX_USD, as_number, exposure_problem
 from tests.riskrails.desk import CALM, call, rails, size
 
 NO_MAPPING: tuple[Any, ...] = (None, [], [("BTC-USD", 1.0)], 5.0, "x")
@@ -228,3 +228,12 @@ def test_leverage_permissions() -> None:
     assert size(leverage_allowed=np.bool_(False)).caps["leverage"] == 100_000.0
     assert size(leverage_allowed=0.5).leverage == 1.0
     assert size(leverage_allowed=2.5).leverage == 2.5
+
+
+def test_the_largest_exposures_are_amounts() -> None:
+    """One position at the limit, long or short, is an amount; a dollar more in all is not, and says so."""
+    for amounts in ({"A": MAX_USD}, {"A": -MAX_USD}):
+        assert exposure_problem(amounts) is None
+    problem = exposure_problem({"A": MAX_USD, "B": -1.0})
+    assert problem is not None
+    assert problem.message == "exposure_by_symbol sums to 1000000000000001.0: want at most 1e+15 USD"

@@ -97,3 +97,22 @@ def test_a_file_that_is_not_there_is_an_oserror(tmp_path: Path) -> None:
     """Reading is the caller's business; the name stands in the message."""
     with pytest.raises(OSError, match=r"none\.toml"):
         load_policy(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("table", ["timeframes", "strategies"])
+@pytest.mark.parametrize("rows", [{}, [], 5, None, {"": 1}, {5: 1}])
+def test_a_table_is_a_mapping_of_named_rows(table: str, rows: object) -> None:
+    """An empty table, none at all, a row without a name: refused by the table's name."""
+    with pytest.raises(PolicyError) as caught:
+        Policy(**{table: rows})  # type: ignore[arg-type]
+    assert caught.value.field == table
+
+
+def test_two_cells_may_meet_where_one_bounds_the_other() -> None:
+    """The largest risk is all the open risk; makers pay what takers do; a stop has one width."""
+    assert Policy(r_max=0.06, h_max=0.06).r_max == 0.06
+    assert Policy(fee_maker_bps=5.0, fee_taker_bps=5.0).fee_maker_bps == 5.0
+    day = Policy().timeframes["1d"]
+    assert Policy(timeframes={"1d": day._replace(atr_ref=0.2, atr_max=0.2)}).timeframes["1d"].atr_ref == 0.2
+    narrow = Policy(timeframes={"1d": day}, stop_floor_min=0.05, stop_max=0.05)
+    assert (narrow.stop_floor_min, narrow.stop_max) == (0.05, 0.05)

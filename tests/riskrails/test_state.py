@@ -220,3 +220,25 @@ def test_rails_refuse_what_is_no_state_and_no_policy() -> None:
     with pytest.raises(RiskInputError, match="E_POLICY"):
         RiskRails("policy.toml")  # type: ignore[arg-type]
     assert RiskRails().policy == Policy()
+
+
+def test_a_state_may_stand_at_each_limit() -> None:
+    """Everything lost, a share of nothing or of all, a sum as near to one as floats add up."""
+    state = RiskState(
+        risk_shares={"a": 1.0, "b": 1e-9, "c": 0.0},
+        drawdown_pct=1.0,
+        daily_pnl_pct=-1.0,
+        allocator_period_seconds=0.5,
+    )
+    assert (state.drawdown_pct, state.daily_pnl_pct, state.allocator_period_seconds) == (1.0, -1.0, 0.5)
+    assert state.risk_shares == {"a": 1.0, "b": 1e-9, "c": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("field", "code"), [("edges", "E_EDGE"), ("breakers", "E_BREAKERS"), ("risk_shares", "E_RISK_SHARE")]
+)
+def test_what_is_no_mapping_is_refused_by_its_code(field: str, code: str) -> None:
+    """A list where names belong says which field it is of."""
+    with pytest.raises(RiskInputError) as caught:
+        RiskState(**{field: [1]})  # type: ignore[arg-type]
+    assert (caught.value.code, caught.value.field) == (code, field)
