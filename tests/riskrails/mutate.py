@@ -45,7 +45,7 @@ TESTS = {
     "policy": ("test_formulas.py", "test_policy_toml.py"),
     "tables": ("test_policy_toml.py",),
     "features": ("test_bad_input.py",),
-    "refusals": ("test_bad_input.py",),
+    "refusals": ("test_bad_input.py", "test_rails.py", "test_venue.py"),
     "venue": ("test_venue.py",),
     "state": ("test_state.py",),
     "rails": ("test_rails.py", "test_state.py", "test_batch.py"),
@@ -209,10 +209,13 @@ Point = tuple[int, int, str, Callable[[ast.AST], None]]
 
 def points(function: ast.FunctionDef) -> Iterator[Point]:
     """Every single change of a function but annotations and keywords: which node, where, what, and how."""
+    annotations = {id(node.annotation) for node in ast.walk(function) if isinstance(node, ast.AnnAssign)}
     quiet = {
         id(inner)
         for outer in ast.walk(function)
-        if isinstance(outer, (ast.arguments, ast.keyword)) or outer is function.returns
+        if isinstance(outer, (ast.arguments, ast.keyword))
+        or outer is function.returns
+        or id(outer) in annotations
         for inner in ast.walk(outer)
     }
     for index, node in enumerate(ast.walk(function)):

@@ -7,10 +7,11 @@ import dataclasses
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 import riskrails
-from riskrails import Order, RiskInputError, RiskRails, RiskState, VenueRules
+from riskrails import Order, Policy, RiskInputError, RiskRails, RiskState, VenueRules
 from tests.riskrails.desk import call, rails, size
 
 
@@ -101,8 +102,10 @@ def test_a_percent_of_open_risk_is_asked_about() -> None:
     assert size(open_risk_sum_pct=0.07).messages == (
         "open_risk_sum_pct=0.07: want room below 0.06 of equity",
     )
-    (message,) = size(open_risk_sum_pct=0.5).messages
-    assert message.endswith("want a fraction, 0.03 for 3 %, or is this percent?")
+    assert "percent" not in size(open_risk_sum_pct=3.0 * Policy().h_max).messages[0]
+    for asked in (0.2, 0.5):
+        (message,) = size(open_risk_sum_pct=asked).messages
+        assert message.endswith("want a fraction, 0.03 for 3 %, or is this percent?")
 
 
 def test_codes_are_lists_where_the_order_is_read_as_a_mapping() -> None:
@@ -140,3 +143,46 @@ def test_a_refused_stop_wider_than_the_price_shows_zero(rules: dict[str, VenueRu
     assert "STOP_TOO_WIDE" in order.reasons
     assert order.stop_price_long == 0.0
     assert rails(venue_rules=rules).compute_orders(**arguments)[0] == order
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"exposure_total_usd": 150_000.0, "leverage_allowed": 1.0},
+            "exposure 150,000.00 USD: want room below 1x equity = 100,000.00 USD",
+        ),
+        (
+            {"exposure_total_usd": 250_000.0},
+            "exposure 250,000.00 USD: want room below 2x equity = 200,000.00 USD",
+        ),
+        (
+            {"exposure_total_usd": 80_000.0, "exposure_by_symbol": {"BTC-USD": -80_000.0}},
+            "exposure of BTC-USD 80,000.00 USD: want room below 0.75x equity = 75,000.00 USD",
+        ),
+        ({"funding": -0.003}, "funding=-0.003: want below 0.003 per 8 h either way for a hold of 24 h"),
+    ],
+)
+def test_a_limit_is_told_with_what_came_and_its_unit(changes: dict[str, Any], says: str) -> None:
+    """The first sentence of a refusal has the amount, the limit in its own terms and in USD or hours."""
+    assert size(**changes).messages[0] == says
+
+
+def test_no_position_is_a_whole_number_of_any_kind() -> None:
+    """A numpy zero is no position, not a broken call."""
+    assert size(open_positions=np.int64(0)) == size()
+
+
+def test_rails_take_a_state_or_a_source_of_them() -> None:
+    """A source's snapshot is what `state` shows; anything else is refused by its code."""
+
+    class Source:
+        def snapshot(self) -> RiskState:
+            return RiskState(risk_shares={"momentum": 0.4}, breakers={"venue": True}, breaker_age_seconds=1.0)
+
+    assert RiskRails(state=Source()).state.risk_shares == {"momentum": 0.4}
+    assert RiskRails(state=Source()).state.breakers == {"venue": True}
+    assert RiskRails(state=RiskState(risk_shares={"a": 0.1})).state.risk_shares == {"a": 0.1}
+    with pytest.raises(RiskInputError) as caught:
+        RiskRails(state=5)  # type: ignore[arg-type]
+    assert (caught.value.code, caught.value.field) == ("E_STATE", "state")
