@@ -49,9 +49,9 @@ TESTS = {
     "venue": ("test_venue.py",),
     "state": ("test_state.py",),
     "rails": ("test_rails.py", "test_state.py", "test_batch.py"),
-    "adapter": ("test_bad_input.py", "test_venue.py"),
+    "adapter": ("test_edges.py", "test_bad_input.py", "test_venue.py"),
     "breakers": ("test_breakers.py",),
-    "batch": (),
+    "batch": ("test_edges.py", "test_batch.py"),
 }
 SURVIVORS = Path(__file__).with_name("survivors.txt")
 COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {

@@ -223,13 +223,6 @@ def test_too_small_says_what_made_it_so(rules: VenueRules, says: str) -> None:
     assert ("quantity step" in message) == (rules.qty_step == "1")
 
 
-def test_exactly_the_minimum_passes() -> None:
-    """The minimum itself is an order the venue takes."""
-    rules = VenueRules(qty_step="0.01", min_qty=0.05, min_notional=3_000, max_notional=3_000)
-    order = size(rails(venue_rules={"BTC-USD": rules}))
-    assert (order.qty, order.size_usd) == (0.05, 3_000.0)
-
-
 def test_a_tick_as_wide_as_the_stop_is_refused() -> None:
     """Rounded toward the entry the stop would be the entry; such an order would close at once."""
     order = size(rails(venue_rules={"BTC-USD": VenueRules(price_tick=2_000)}))
