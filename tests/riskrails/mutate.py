@@ -45,7 +45,7 @@ TESTS = {
     "policy": ("test_formulas.py", "test_policy_toml.py"),
     "tables": ("test_policy_toml.py",),
     "features": ("test_bad_input.py",),
-    "refusals": ("test_bad_input.py", "test_rails.py", "test_venue.py"),
+    "refusals": ("test_edges.py", "test_bad_input.py", "test_rails.py", "test_venue.py"),
     "venue": ("test_venue.py",),
     "state": ("test_state.py",),
     "rails": ("test_rails.py", "test_state.py", "test_batch.py"),

@@ -171,3 +171,20 @@ def test_a_step_is_the_reason_where_the_minimum_is_met(rules: VenueRules, step_i
     order = both(rails(venue_rules={"BTC-USD": rules}))
     assert order.reasons == ("BELOW_MIN_NOTIONAL",)
     assert ("one quantity step" in order.messages[0]) == step_is_why
+
+
+@pytest.mark.parametrize("steps", [3, 9_003])
+def test_a_whole_number_of_steps_is_not_lost_to_binary(steps: int) -> None:
+    """Where 0.3 / 0.1 is 2.9999999999999996 in binary, three steps fit, and three are taken."""
+    usd = steps / 10
+    assert math.floor(usd / 0.1) == steps - 1, "the test wants an amount that binary gets wrong"
+    rules = VenueRules(qty_step="0.1", max_notional=usd)
+    desk = rails(Policy(version=2, min_notional=0), venue_rules={"BTC-USD": rules})
+    order = both(desk, price=1.0)
+    assert (order.qty, order.size_usd) == (usd, usd)
+
+
+def test_half_a_dollar_is_an_account() -> None:
+    """Where no minimum forbids it a small account risks its share like a large one."""
+    order = both(rails(Policy(version=2, min_notional=0)), equity_usd=0.5)
+    assert order.risk_pct == pytest.approx(size().risk_pct)
