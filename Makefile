@@ -49,5 +49,5 @@ down: setup-up ## stop the stack in Docker; the data stays
 dashboards: setup ## rebuild grafana/json from grafana/dashboards
 	@$(PY) -m grafana.build
 
-mutants: setup-test ## break riskrails' pure modules on purpose; red when a mutant survives unexplained
+mutants: setup ## break riskrails' pure modules on purpose; red when a mutant survives unexplained
 	@$(PY) -m tests.riskrails.mutate $(MODULES)
