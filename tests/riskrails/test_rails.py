@@ -186,3 +186,20 @@ def test_rails_take_a_state_or_a_source_of_them() -> None:
     with pytest.raises(RiskInputError) as caught:
         RiskRails(state=5)  # type: ignore[arg-type]
     assert (caught.value.code, caught.value.field) == ("E_STATE", "state")
+
+
+def test_shares_are_stale_by_the_period_they_came_with() -> None:
+    """The allocator's own period says how old its shares may be: three of them."""
+    desk = rails()
+    desk.set_risk_shares({"momentum": 0.25}, age_seconds=181.0, allocator_period_seconds=60.0)
+    assert desk.state.allocator_period_seconds == 60.0
+    assert "SHARES_STALE" in size(desk).warnings
+    desk.set_risk_shares({"momentum": 0.25}, age_seconds=181.0, allocator_period_seconds=600.0)
+    assert "SHARES_STALE" not in size(desk).warnings
+
+
+def test_a_snapshot_of_another_kind_is_refused_by_its_field() -> None:
+    """A mapping is no RiskState."""
+    with pytest.raises(RiskInputError) as caught:
+        rails().set_state({"momentum": 0.6})  # type: ignore[arg-type]
+    assert (caught.value.code, caught.value.field) == ("E_STATE", "state")
