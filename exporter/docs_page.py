@@ -119,9 +119,9 @@ def _span(schema: Page) -> str:
         if isinstance(shape.get("additionalProperties"), dict):
             return _span(shape["additionalProperties"])
     words = {
-        "minimum": "at least {:g}",
-        "exclusiveMinimum": "more than {:g}",
-        "maximum": "at most {:g}",
+        "minimum": "at least {:,.15g}",
+        "exclusiveMinimum": "more than {:,.15g}",
+        "maximum": "at most {:,.15g}",
         "maxLength": "at most {} characters",
         "maxItems": "at most {}",
     }
