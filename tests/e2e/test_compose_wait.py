@@ -124,10 +124,17 @@ def program(tmp_path: Path) -> Path:
     return tmp_path
 
 
+# What a shell starts in the background ignores SIGINT, and so would a program started by such a test run.
+UP = (
+    "import signal, sys; from scripts.up import main; "
+    "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main())"
+)
+
+
 def start(program: Path, script: str) -> subprocess.Popen[str]:
     (program / "docker.sh").write_text(script)
     return subprocess.Popen(
-        [sys.executable, "-m", "scripts.up", "--no-build"],
+        [sys.executable, "-c", UP, "--no-build"],
         cwd=ROOT,
         env={
             **os.environ,
