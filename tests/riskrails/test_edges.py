@@ -6,6 +6,7 @@ import math
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from riskrails import Order, Policy, RiskInputError, RiskRails, VenueRules
@@ -19,7 +20,7 @@ def both(desk: RiskRails | None = None, **changes: Any) -> Order:
     """The order of a single call, which a batch gives to the last bit."""
     desk = desk or rails()
     order, orders = size(desk, **changes), desk.compute_orders(**call(**changes))
-    assert orders[0] == order
+    assert list(orders) == [order]
     assert orders.binding_code[0] >= 0 if order.binding else orders.binding_code[0] == -1
     return order
 
@@ -188,3 +189,33 @@ def test_half_a_dollar_is_an_account() -> None:
     """Where no minimum forbids it a small account risks its share like a large one."""
     order = both(rails(Policy(version=2, min_notional=0)), equity_usd=0.5)
     assert order.risk_pct == pytest.approx(size().risk_pct)
+
+
+class Series:
+    """A column as a data frame has it: an array by protocol, not by type."""
+
+    ndim = 1
+
+    def __init__(self, values: list[float]) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.array(self.values, dtype=dtype)
+
+
+class Wrapped:
+    """Something that numpy could read and that does not say how many dimensions it has."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.array([100_000.0], dtype=dtype)
+
+
+def test_a_column_is_what_has_a_dimension() -> None:
+    """A series of a frame is a column, a numpy scalar is none, and what says nothing is no number."""
+    orders = rails().compute_orders(**call(equity_usd=Series([1e5, 2e5])))
+    assert list(orders) == [size(equity_usd=1e5), size(equity_usd=2e5)]
+    assert both(equity_usd=np.float64(1e5), leverage_allowed=np.float64(2.0)).mode == "taker"
+    assert both(equity_usd=Wrapped()).reasons == ("BAD_EQUITY",)
