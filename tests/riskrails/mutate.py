@@ -37,6 +37,8 @@ POLICY = Policy()
 SYMBOLS = ("BTC-USD", "ETH-USD", "XRP-USD")
 CALLS = ("stops", "caps", "cells", "policy", "features", "venue", "state", "refusals", "rails", "adapter")
 """Modules whose mutants are put to the single call."""
+BATCHES = ("batch", "columns", "orders")
+"""Modules whose mutants are put to the batch."""
 TESTS = {
     # What the calls cannot see, because another function hides it or none of them meets it, these may.
     "stops": ("test_formulas.py",),
@@ -52,6 +54,10 @@ TESTS = {
     "adapter": ("test_edges.py", "test_bad_input.py", "test_venue.py"),
     "breakers": ("test_breakers.py",),
     "batch": ("test_edges.py", "test_batch.py"),
+    "columns": ("test_edges.py", "test_batch.py"),
+    "order": ("test_explain.py", "test_rails.py", "test_main.py"),
+    "orders": ("test_rails.py", "test_batch.py"),
+    "policy_toml": ("test_policy_toml.py", "test_main.py"),
 }
 SURVIVORS = Path(__file__).with_name("survivors.txt")
 COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -287,7 +293,7 @@ def put_to_test(task: tuple[str, str]) -> tuple[int, list[str]]:
     """Every mutant of one function: how many, and the names of those that nothing noticed."""
     name, wanted = task
     made = corpus(1500)
-    run = run_batch if name == "batch" else run_single if name in CALLS else _no_answers
+    run = run_batch if name in BATCHES else run_single if name in CALLS else _no_answers
     expected = list(run(made))
     node, function = next((n, f) for known, n, f in functions_of(name) if known == wanted)
     code, total, survived = function.__code__, 0, []

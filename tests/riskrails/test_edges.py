@@ -219,3 +219,33 @@ def test_a_column_is_what_has_a_dimension() -> None:
     assert list(orders) == [size(equity_usd=1e5), size(equity_usd=2e5)]
     assert both(equity_usd=np.float64(1e5), leverage_allowed=np.float64(2.0)).mode == "taker"
     assert both(equity_usd=Wrapped()).reasons == ("BAD_EQUITY",)
+
+
+@pytest.mark.parametrize(
+    "column", [np.array(["100000"], dtype=object), np.array(["100000"]), np.array([True])]
+)
+def test_a_column_of_texts_or_answers_is_no_column_of_numbers(column: Any) -> None:
+    """What a single call refuses is not read as a number because an array could."""
+    assert rails().compute_orders(**call(equity_usd=column))[0].reasons == ("BAD_EQUITY",)
+
+
+def test_labels_of_the_regime_may_be_an_array() -> None:
+    """An array of words is read as words."""
+    orders = rails().compute_orders(**call(regime_signal=np.array(["trend", "stress"])))
+    assert list(orders) == [size(regime_signal="trend"), size(regime_signal="stress")]
+
+
+def test_positions_are_counted_in_a_batch_of_none_and_of_one() -> None:
+    """No rows make no orders; a negative count is refused in a batch of one as in a call."""
+    nothing = np.array([], dtype=np.int64)
+    assert len(rails().compute_orders(**call(open_positions=nothing))) == 0
+    with pytest.raises(RiskInputError) as caught:
+        rails().compute_orders(**call(open_positions=np.array([-1])))
+    assert caught.value.code == "E_OPEN_POSITIONS"
+
+
+def test_a_drawdown_beyond_all_is_refused_by_its_row() -> None:
+    """A column of percent where fractions belong names the row."""
+    with pytest.raises(RiskInputError) as caught:
+        rails().compute_orders(**call(equity_usd=[1e5, 1e5]), drawdown_pct=[0.1, 12.0])
+    assert (caught.value.code, caught.value.field) == ("E_STATE", "drawdown_pct[1]")
