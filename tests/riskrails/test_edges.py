@@ -249,3 +249,13 @@ def test_a_drawdown_beyond_all_is_refused_by_its_row() -> None:
     with pytest.raises(RiskInputError) as caught:
         rails().compute_orders(**call(equity_usd=[1e5, 1e5]), drawdown_pct=[0.1, 12.0])
     assert (caught.value.code, caught.value.field) == ("E_STATE", "drawdown_pct[1]")
+
+
+@pytest.mark.parametrize("price", [61_900.0, 60_100.0])
+def test_one_stop_beyond_the_entry_is_enough_to_refuse(price: float) -> None:
+    """Off the grid a coarse tick carries one stop past the entry and leaves the other: no order."""
+    order = both(rails(venue_rules={"BTC-USD": VenueRules(price_tick=2_000)}), price=price)
+    assert order.reasons == ("TICK_TOO_COARSE",)
+    assert order.stop_price_long is not None
+    assert order.stop_price_short is not None
+    assert (order.stop_price_long < price) != (price < order.stop_price_short)
