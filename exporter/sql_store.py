@@ -168,13 +168,6 @@ class SqlStore:
                 connection.execute(sa.delete(documents).where(documents.c.doc.is_(None)))
             return self._read_since(connection, -1)
 
-    def changes_since(self, seen: int) -> Snapshot:
-        """Rows whose revision is above `seen`."""
-        with self._engine.connect() as connection:
-            if self.shared:  # all of it from one moment, or a sweep could come between two reads
-                connection.execution_options(isolation_level="REPEATABLE READ")
-            return self._read_since(connection, seen)
-
     def begin(self, seen: int, wanted: Collection[TradeKey]) -> tuple[Snapshot, dict[TradeKey, Trade]]:
         """Lock, catch up, and look the trades up."""
         try:

@@ -64,7 +64,7 @@ class Batch:
 
 @dataclass(slots=True)
 class Snapshot:
-    """What is in the store; of a `changes_since`, only what changed.
+    """What is in the store; where `begin` gives it, only what others changed.
 
     Attributes:
         whole: It is everything: what is not in it is gone.
@@ -135,7 +135,8 @@ class Store(StoreReader, Protocol):
     def begin(self, seen: int, trades: Collection[TradeKey]) -> tuple[Snapshot, dict[TradeKey, Trade]]:
         """Start a batch: what others committed after revision `seen`, and which of these trades are known.
 
-        On a shared store no other process can commit until `commit` or `abandon`.
+        On a shared store no other process can commit until `commit` or `abandon`; if removals since `seen`
+        are forgotten, the snapshot is the whole.  Of any other store it is empty: there are no others.
         """
         ...
 
@@ -149,10 +150,6 @@ class Store(StoreReader, Protocol):
 
     def abandon(self) -> None:
         """End a batch that was begun without writing anything."""
-        ...
-
-    def changes_since(self, seen: int) -> Snapshot:
-        """What was committed after revision `seen`; everything, if removals since then are forgotten."""
         ...
 
     def check(self) -> list[str]:

@@ -16,7 +16,7 @@ from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Hold, Totals,
 from exporter.schema import groups, metadata
 from exporter.sql_store import SqlStore
 from exporter.state import State
-from exporter.store import Batch, GroupRow, Store, TradeQuery
+from exporter.store import Batch, GroupRow, Snapshot, Store, TradeQuery
 from exporter.trades import ZERO_TOTALS, add_trades
 from exporter.writer import restore
 from scripts.native_postgres import running_postgres
@@ -32,24 +32,29 @@ def postgres() -> Iterator[str]:
         yield server.url
 
 
+def emptied(url: str) -> str:
+    """The same database without a table."""
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    engine.dispose()
+    return url
+
+
 @pytest.fixture(params=["fake", "sqlite", "postgres"])
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     """Opens the same store, again and again; the one before is closed first."""
     opened: list[Store] = []
     if request.param == "fake":
-        fake = FakeStore(KEPT_COMMITS)
+        fake = FakeStore()
 
         def make() -> Store:
             return fake
     else:
         url = f"sqlite:///{tmp_path}/deck.db"
         if request.param == "postgres":
-            url = request.getfixturevalue("postgres")
-            engine = sa.create_engine(url)
-            with engine.begin() as connection:
-                connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-                connection.exec_driver_sql("CREATE SCHEMA public")
-            engine.dispose()
+            url = emptied(request.getfixturevalue("postgres"))
 
         def make() -> Store:
             return SqlStore(url, kept_commits=KEPT_COMMITS)
@@ -70,6 +75,22 @@ def store(reopen: Opener) -> Store:
     opened = reopen()
     opened.load()
     return opened
+
+
+@pytest.fixture
+def shared(postgres: str) -> Iterator[Store]:
+    """A store that others may write to."""
+    opened = SqlStore(emptied(postgres), kept_commits=KEPT_COMMITS)
+    opened.load()
+    yield opened
+    opened.close()
+
+
+def changes_since(store: Store, seen: int) -> Snapshot:
+    """What a replica is told that was last here at this revision."""
+    changes, _ = store.begin(seen, [])
+    store.abandon()
+    return changes
 
 
 def group(name: str, body: bytes = b"# TYPE m gauge\nm 1\n") -> GroupRow:
@@ -178,43 +199,43 @@ def test_a_batch_that_was_abandoned_left_nothing(store: Store) -> None:
     assert store.load().revision == 1
 
 
-def test_changes_since_a_revision_are_the_later_ones(store: Store) -> None:
+def test_changes_since_a_revision_are_the_later_ones(shared: Store) -> None:
     """What a replica asks for: later rows, removed ones as None, nothing older."""
     a, b = group("a"), group("b")
-    store.commit(Batch(groups={a.id: a}), 1)
-    store.commit(Batch(groups={b.id: b}, engines={"x": EngineDoc(pushed_at=1.0)}, touches_deck=True), 2)
-    store.commit(Batch(groups={a.id: None}, engines={"x": None}, touches_deck=True), 3)
-    found = store.changes_since(1)
+    shared.commit(Batch(groups={a.id: a}), 1)
+    shared.commit(Batch(groups={b.id: b}, engines={"x": EngineDoc(pushed_at=1.0)}, touches_deck=True), 2)
+    shared.commit(Batch(groups={a.id: None}, engines={"x": None}, touches_deck=True), 3)
+    found = changes_since(shared, 1)
     assert found.groups == {a.id: None, b.id: b}
     assert found.engines == {"x": None}
     assert (found.revision, found.deck_revision, found.weights) == (3, 3, None)
-    assert store.changes_since(3).groups == {}
+    assert changes_since(shared, 3).groups == {}
 
 
-def test_what_was_removed_long_ago_is_forgotten_and_who_missed_it_is_told_everything(store: Store) -> None:
+def test_what_was_removed_long_ago_is_forgotten_and_who_missed_it_is_told_everything(shared: Store) -> None:
     """Removed rows go after so many commits; who is that far behind gets the whole, which lacks them."""
     kept, gone = group("kept"), group("gone")
-    store.commit(Batch(groups={kept.id: kept, gone.id: gone}, engines={"x": EngineDoc(pushed_at=1.0)}), 1)
-    store.commit(Batch(groups={gone.id: None}, engines={"x": None}), 2)
+    shared.commit(Batch(groups={kept.id: kept, gone.id: gone}, engines={"x": EngineDoc(pushed_at=1.0)}), 1)
+    shared.commit(Batch(groups={gone.id: None}, engines={"x": None}), 2)
     last = 2 + KEPT_COMMITS
     for revision in range(3, last + 1):
-        store.commit(Batch(groups={kept.id: kept}), revision)
-    behind = store.changes_since(1)
+        shared.commit(Batch(groups={kept.id: kept}), revision)
+    behind = changes_since(shared, 1)
     assert (behind.whole, behind.groups, behind.engines) == (True, {kept.id: kept}, {})
     assert behind.revision == last
-    near = store.changes_since(2)
+    near = changes_since(shared, 2)
     assert (near.whole, near.groups) == (False, {kept.id: kept})
-    assert store.check() == []
+    assert shared.check() == []
 
 
-def test_who_is_not_far_behind_hears_of_each_removal(store: Store) -> None:
+def test_who_is_not_far_behind_hears_of_each_removal(shared: Store) -> None:
     """Until then a removed row stays, and is told of as one change among others."""
     gone = group("gone")
-    store.commit(Batch(groups={gone.id: gone}), 1)
+    shared.commit(Batch(groups={gone.id: gone}), 1)
     for revision in range(2, 2 + KEPT_COMMITS):
-        store.commit(Batch(groups={gone.id: None if revision == 2 else group("gone")}), revision)
-    store.commit(Batch(groups={gone.id: None}), 2 + KEPT_COMMITS)
-    found = store.changes_since(KEPT_COMMITS)
+        shared.commit(Batch(groups={gone.id: None if revision == 2 else group("gone")}), revision)
+    shared.commit(Batch(groups={gone.id: None}), 2 + KEPT_COMMITS)
+    found = changes_since(shared, KEPT_COMMITS)
     assert (found.whole, found.groups) == (False, {gone.id: None})
 
 
