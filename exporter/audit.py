@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from exporter.documents import read_document
 from exporter.errors import ExporterError, StoreRefused
+from exporter.journal import newest_groups
 from exporter.records import BreakerDoc, EngineDoc, Totals, Trade, WeightsDoc
-from exporter.schema import breaker_history, documents, groups, meta, trades, weights
+from exporter.schema import breaker_history, documents, groups, journal, meta, trades, weights
 from exporter.textformat import parse_text
 from exporter.trades import ZERO_TOTALS, add_trades
 
@@ -46,7 +48,7 @@ def _revisions(connection: Connection) -> list[str]:
         return [f"deck_meta has {len(rows)} rows: want 1"]
     newest = max(
         connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.revision), 0))).scalar_one()
-        for table in (groups, documents, weights)
+        for table in (groups, journal, documents, weights)
     )
     if newest > rows[0].revision:
         return [f"a row has revision {newest}, above the store's {rows[0].revision}"]
@@ -118,12 +120,19 @@ def _documents(connection: Connection) -> list[str]:
 
 
 def _groups(connection: Connection) -> list[str]:
+    """Every group must read back: its newest entry in the journal, or its row."""
+    try:
+        newest = newest_groups(connection)
+    except StoreRefused as error:
+        return [str(error).partition(": the store was")[0]]
+    found = [(gid, row.body) for gid, (_, row) in newest.items() if row is not None]
+    rows = connection.execute(sa.select(groups.c.id, groups.c.body).where(groups.c.body.is_not(None)))
     findings = []
-    for row in connection.execute(sa.select(groups.c.id, groups.c.body).where(groups.c.body.is_not(None))):
+    for gid, body in chain(found, (tuple(row) for row in rows if row.id not in newest)):
         try:
-            parse_text(row.body, utf8_names=True)
+            parse_text(body, utf8_names=True)
         except ExporterError as error:
-            findings.append(f"group {row.id}: {error}")
+            findings.append(f"group {gid}: {error}")
     return findings
 
 

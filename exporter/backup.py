@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from alembic.runtime.migration import MigrationContext
@@ -18,8 +19,9 @@ from sqlalchemy.engine import Connection, Engine
 
 from exporter.audit import audit
 from exporter.errors import StoreRefused
+from exporter.journal import group_fields, newest_groups
 from exporter.migrate import newest_version, upgrade
-from exporter.schema import meta, metadata
+from exporter.schema import groups, journal, meta, metadata
 from exporter.sql_store import SqlStore
 from exporter.store_url import read_store_url, shown_url
 
@@ -125,14 +127,26 @@ def _reading(url: str) -> Iterator[Connection]:
 
 
 def _copy(source: Connection, target: Connection) -> int:
+    """Copy every row; a group that the source has in its journal becomes a row, as every store reads it."""
     copied = 0
+    newest = newest_groups(source)
     target.execute(sa.delete(meta))  # the row of an empty store
     for table in metadata.sorted_tables:
+        if table is journal:
+            continue
         found = source.execution_options(yield_per=_ROWS).execute(sa.select(table))
         for part in found.partitions(_ROWS):
-            target.execute(sa.insert(table), [dict(row._mapping) for row in part])
-            copied += len(part)
-    return copied
+            rows = [dict(row._mapping) for row in part if table is not groups or row.id not in newest]
+            copied += _insert(target, table, rows)
+    return copied + _insert(
+        target, groups, [group_fields(gid, row, revision) for gid, (revision, row) in newest.items() if row]
+    )
+
+
+def _insert(target: Connection, table: sa.Table, rows: list[dict[str, Any]]) -> int:
+    if rows:
+        target.execute(sa.insert(table), rows)
+    return len(rows)
 
 
 def _engine_of(path: Path) -> Engine:

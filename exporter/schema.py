@@ -18,7 +18,7 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["breaker_history", "documents", "groups", "meta", "metadata", "trades", "weights"]
+__all__ = ["breaker_history", "documents", "groups", "journal", "meta", "metadata", "trades", "weights"]
 
 metadata = MetaData()
 
@@ -42,6 +42,15 @@ groups = Table(
     Column("failure_time", Double, nullable=False),
     Column("ttl_seconds", Double),
     Column("revision", BigInteger, nullable=False),
+)
+
+journal = Table(
+    "push_journal",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    comment="What push_groups is to be told later, see exporter.journal; stays empty on PostgreSQL.",
 )
 
 documents = Table(

@@ -8,21 +8,21 @@ so commits of all processes stand in one order.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from exporter.documents import read_document, write_document
 from exporter.errors import CommitFailed, StoreRefused
+from exporter.journal import JOURNAL_BYTES, Journal, group_fields
 from exporter.migrate import upgrade
 from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Totals, Trade, WeightsDoc
 from exporter.schema import breaker_history, documents, groups, meta, trades, weights
+from exporter.statements import Statement, upsert
 from exporter.store import KEPT_COMMITS, Batch, GroupRow, Snapshot, TradeKey, TradeQuery
 from exporter.store_url import read_store_url, shown_url
 
@@ -45,32 +45,6 @@ _POSTGRES_TIMEOUTS = {
 """Of libpq; a database that went away without a word is noticed in seconds."""
 
 
-class _Statement:
-    """A Core statement compiled once, run for many rows without going through the compiler again."""
-
-    def __init__(self, statement: sa.ClauseElement, dialect: sa.Dialect) -> None:
-        compiled = statement.compile(dialect=dialect)
-        self._sql = str(compiled)
-        order = getattr(compiled, "positiontup", None)
-        self._take: Callable[[Mapping[str, Any]], tuple[Any, ...]] | None = None
-        if order:
-            self._take = itemgetter(*order) if len(order) > 1 else lambda row: (row[order[0]],)
-
-    def run(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run it for each row; the driver's own exceptions come through."""
-        if not rows:
-            return
-        # The driver's cursor: through SQLAlchemy the same call costs more than the rows of a small batch.
-        cursor = connection.connection.cursor()
-        try:
-            if self._take is None:
-                cursor.executemany(self._sql, rows)
-            else:
-                cursor.executemany(self._sql, list(map(self._take, rows)))
-        finally:
-            cursor.close()
-
-
 class SqlStore:
     """Opens, and if need be creates or upgrades, the store at a SQLAlchemy URL.
 
@@ -78,12 +52,20 @@ class SqlStore:
         url: `sqlite:///path` or a PostgreSQL URL.
         power_safe: A commit survives a power cut, not only the end of this process.
         kept_commits: For how many commits a removed group is told of.
+        journal_bytes: How long the journal of pushed groups may be, on SQLite.
 
     Raises:
         StoreRefused: The file is no database, is damaged, is of a newer version, or another process has it.
     """
 
-    def __init__(self, url: str, *, power_safe: bool = True, kept_commits: int = KEPT_COMMITS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        power_safe: bool = True,
+        kept_commits: int = KEPT_COMMITS,
+        journal_bytes: int = JOURNAL_BYTES,
+    ) -> None:
         self._url = read_store_url(url)
         self._sqlite = self._url.get_backend_name() == "sqlite"
         self._lock: IO[bytes] | None = None
@@ -101,13 +83,13 @@ class SqlStore:
             raise
         dialect = self._engine.dialect
         self._driver_error: type[Exception] = dialect.loaded_dbapi.Error
-        upsert = sqlite.insert if self._sqlite else postgresql.insert
-        self._put_group = _Statement(_upsert(upsert(groups), groups), dialect)
-        self._put_document = _Statement(_upsert(upsert(documents), documents), dialect)
-        self._put_trade = _Statement(sa.insert(trades), dialect)
-        self._put_weights = _Statement(sa.insert(weights), dialect)
-        self._put_history = _Statement(sa.insert(breaker_history), dialect)
-        self._put_meta = _Statement(
+        self._journal = Journal(dialect, journal_bytes) if self._sqlite else None
+        self._put_group = Statement(upsert(dialect, groups), dialect)
+        self._put_document = Statement(upsert(dialect, documents), dialect)
+        self._put_trade = Statement(sa.insert(trades), dialect)
+        self._put_weights = Statement(sa.insert(weights), dialect)
+        self._put_history = Statement(sa.insert(breaker_history), dialect)
+        self._put_meta = Statement(
             sa.update(meta).values(
                 revision=sa.bindparam("revision"), deck_revision=sa.bindparam("deck_revision")
             ),
@@ -166,7 +148,11 @@ class SqlStore:
             if self._sqlite:
                 connection.execute(sa.delete(groups).where(groups.c.body.is_(None)))
                 connection.execute(sa.delete(documents).where(documents.c.doc.is_(None)))
-            return self._read_since(connection, -1)
+            snapshot = self._read_since(connection, -1)
+            if self._journal is not None:
+                found = {**snapshot.groups, **self._journal.resume(connection)}
+                snapshot.groups = {gid: row for gid, row in found.items() if row is not None}
+        return snapshot
 
     def begin(self, seen: int, wanted: Collection[TradeKey]) -> tuple[Snapshot, dict[TradeKey, Trade]]:
         """Lock, catch up, and look the trades up."""
@@ -208,6 +194,11 @@ class SqlStore:
         except CommitFailed:
             self.abandon()
             raise
+        except StoreRefused as error:  # an old entry of the journal cannot be read any more
+            self.abandon()
+            raise CommitFailed(str(error)) from error
+        if self._journal is not None:
+            self._journal.committed()
         if batch.touches_deck:
             self._deck_revision = revision
         if None in batch.groups.values() or None in batch.engines.values():
@@ -225,7 +216,12 @@ class SqlStore:
         connection = self._writer
         deck_revision = revision if batch.touches_deck else self._deck_revision
         self._put_meta.run(connection, [{"revision": revision, "deck_revision": deck_revision}])
-        self._put_group.run(connection, [_group_row(gid, row, revision) for gid, row in batch.groups.items()])
+        if self._journal is not None:
+            self._journal.write(connection, batch.groups, revision)
+        else:
+            self._put_group.run(
+                connection, [group_fields(gid, row, revision) for gid, row in batch.groups.items()]
+            )
         self._put_document.run(connection, list(_document_rows(batch, revision)))
         self._put_trade.run(connection, [msgspec.structs.asdict(trade) for trade in batch.trades])
         self._put_weights.run(
@@ -388,26 +384,6 @@ def _lock_file(url: sa.URL) -> IO[bytes] | None:
         lock.close()
         raise StoreRefused(f"{path} is in use by another exporter; on SQLite there can be one") from None
     return lock
-
-
-def _upsert(insert: Any, table: sa.Table) -> Any:
-    keys = [column.name for column in table.primary_key]
-    return insert.on_conflict_do_update(
-        index_elements=keys,
-        set_={column.name: insert.excluded[column.name] for column in table.c if column.name not in keys},
-    )
-
-
-def _group_row(group_id: str, row: GroupRow | None, revision: int) -> dict[str, Any]:
-    return {
-        "id": group_id,
-        "body": row.body if row else None,
-        "native": row.native if row else None,
-        "push_time": row.push_time if row else 0.0,
-        "failure_time": row.failure_time if row else 0.0,
-        "ttl_seconds": row.ttl_seconds if row else None,
-        "revision": revision,
-    }
 
 
 def _document_rows(batch: Batch, revision: int) -> Iterable[dict[str, Any]]:

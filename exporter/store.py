@@ -12,6 +12,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Totals, Trade, WeightsDoc
 
 __all__ = ["KEPT_COMMITS", "Batch", "GroupRow", "Snapshot", "Store", "StoreReader", "TradeKey", "TradeQuery"]
@@ -24,13 +26,12 @@ TradeKey = tuple[str, str]
 """(engine, trade id): what a trade is counted once by."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupRow:
+class GroupRow(msgspec.Struct, frozen=True, array_like=True):
     """A pushed group as kept.
 
     Attributes:
         id: Its grouping labels as JSON.
-        body: Its families in text format, grouping labels merged in, without push times.
+        body: Its families in text format, without push times; of labels that the id has too, the id's count.
         native: Families that text cannot hold, as delimited protobuf; they replace those of the same name.
     """
 

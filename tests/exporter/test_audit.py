@@ -15,12 +15,13 @@ from tests.ports.test_store import trade, with_totals
 def path(tmp_path: Path) -> Path:
     """A sound store with something of everything."""
     path = tmp_path / "deck.db"
-    store = SqlStore(f"sqlite:///{path}")
+    store = SqlStore(f"sqlite:///{path}", journal_bytes=0)
     store.load()
-    row = GroupRow('[["job","a"]]', b"# TYPE m gauge\nm 1\n", None, 1.0, 0.0, None)
+    old, young = (GroupRow(f'[["job","{n}"]]', b"# TYPE m gauge\nm 1\n", None, 1.0, 0.0, None) for n in "ab")
     trades = (trade(1, pnl_usd=1.5), trade(2, pnl_usd=-0.5), trade(3))
-    store.commit(with_totals(*trades, groups={row.id: row}, weights=[WeightsDoc(version=1)]), 1)
-    store.commit(Batch(), 2)
+    store.commit(with_totals(*trades, groups={old.id: old}, weights=[WeightsDoc(version=1)]), 1)
+    # With no room in the journal the older group has a row of its own now, the younger is in the journal.
+    store.commit(Batch(groups={young.id: young}), 2)
     assert store.check() == []
     store.close()
     return path
@@ -34,6 +35,8 @@ def path(tmp_path: Path) -> Path:
         ("DELETE FROM deck_documents WHERE kind = 'totals'", "trades without totals"),
         ("UPDATE push_groups SET body = CAST('m' AS BLOB)", "unexpected end of input stream"),
         ("UPDATE push_groups SET revision = 99", "a row has revision 99, above the store's 2"),
+        ("UPDATE push_journal SET revision = 99", "a row has revision 99, above the store's 2"),
+        ("UPDATE push_journal SET body = CAST('m' AS BLOB)", "the entry 2 of push_journal cannot be read"),
         ("UPDATE weights SET version = 2", "weights: 1 rows numbered up to 2: one is missing"),
         (
             'UPDATE deck_documents SET doc = replace(doc, \'"volume_usd":\', \'"volume_usd": null,"x":\') '

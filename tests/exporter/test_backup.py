@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from exporter.backup import backup, check, restore
 from exporter.errors import StoreRefused
-from exporter.schema import metadata
+from exporter.schema import groups, journal, metadata
+from exporter.sql_store import SqlStore
 from scripts.native import Child, NativeError, exporter, find_postgres, free_port
 from scripts.native_postgres import running_postgres
 
@@ -73,18 +74,21 @@ def store(filled: Path, tmp_path: Path) -> Path:
 
 
 def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table."""
-    engine = sa.create_engine(url)
+    """Every row of every table; of groups what a start would load, be it in their table or in the journal."""
+    store = SqlStore(url)
     try:
-        with engine.connect() as connection:
-            return {
+        with store.engine.connect() as connection:
+            found = {
                 table.name: [
                     tuple(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key))
                 ]
                 for table in metadata.sorted_tables
+                if table not in (groups, journal)
             }
+        found["groups"] = [(gid, row) for gid, row in sorted(store.load().groups.items())]
+        return found
     finally:
-        engine.dispose()
+        store.close()
 
 
 @pytest.fixture(scope="module")
