@@ -91,7 +91,8 @@ def serve(settings: Settings) -> int:
     gc.set_threshold(20_000, 50, 100)
     scheme, port = "https" if settings.tls_cert else "http", sockets[0].getsockname()[1]
     log.info("serving", url=f"{scheme}://{settings.host}:{port}")
-    return DeckServer(app, settings).serve_until_stopped(sockets)
+    status = DeckServer(app, settings).serve_until_stopped(sockets)
+    return status if app.refused is None else _refused(app.refused)
 
 
 if __name__ == "__main__":

@@ -87,10 +87,15 @@ def create_app(
 
 
 class Exporter:
-    """ASGI entry."""
+    """ASGI entry.
+
+    Attributes:
+        refused: Why the start failed, if it did.
+    """
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self.refused: ExporterError | None = None
         self.api = _describe_and_route(service)
         self._hot = {
             route.path.encode(): route for route in ROUTES if route.path in ("/metrics/push", "/metrics")
@@ -140,7 +145,8 @@ class Exporter:
         try:
             await self.start()
         except ExporterError as error:
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            self.refused = error
+            await send({"type": "lifespan.startup.failed"})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -7,6 +7,7 @@ import json
 import random
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -159,7 +160,7 @@ def database(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["no database", "torn page", "newer"])
+@pytest.mark.parametrize("kind", ["no database", "torn page", "newer", "journal"])
 def test_a_store_that_is_not_right_stops_the_start_and_stays_untouched(tmp_path: Path, kind: str) -> None:
     """One clear line, status 1, and not a byte of the file changed."""
     path = database(tmp_path)
@@ -169,10 +170,12 @@ def test_a_store_that_is_not_right_stops_the_start_and_stays_untouched(tmp_path:
         content = bytearray(path.read_bytes())
         content[4096:8192] = b"\xaa" * 4096
         path.write_bytes(bytes(content))
+    elif kind == "journal":
+        with sqlite3.connect(path) as connection:
+            connection.execute("INSERT INTO push_journal VALUES (1, 0, CAST('m' AS BLOB))")
+        connection.close()
     else:
         shutil.move(path, tmp_path / "old.db")
-        import sqlite3
-
         shutil.copy(tmp_path / "old.db", path)
         connection = sqlite3.connect(path)
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -200,8 +203,6 @@ def test_check_prints_what_is_wrong(tmp_path: Path) -> None:
     """`python -m exporter check` audits without serving: sound is 0, a finding is 1."""
     path = database(tmp_path)
     assert run(f"sqlite:///{path}", "check").stdout == "the store is sound\n"
-    import sqlite3
-
     connection = sqlite3.connect(path)
     connection.execute("INSERT INTO weights (version, doc, revision) VALUES (5, '{}', 0)")
     connection.commit()
