@@ -30,15 +30,12 @@ class GroupKey:
     Attributes:
         labels: Name to value, sorted by name; always holds `job`.
         id: The same as text, unique per key; names the group in the store.
+        hollow: A label is empty, which to Prometheus is no label at all.
     """
 
     labels: tuple[tuple[str, str], ...]
     id: str
-
-    @property
-    def hollow(self) -> bool:
-        """Whether a label is empty, which to Prometheus is no label at all."""
-        return any(not value for _, value in self.labels)
+    hollow: bool
 
     @property
     def bare(self) -> str:
@@ -52,7 +49,9 @@ class GroupKey:
 def group_key(labels: dict[str, str]) -> GroupKey:
     """The key of these labels."""
     pairs = tuple(sorted(labels.items()))
-    return GroupKey(pairs, json.dumps(pairs, ensure_ascii=False, separators=(",", ":")))
+    return GroupKey(
+        pairs, json.dumps(pairs, ensure_ascii=False, separators=(",", ":")), "" in labels.values()
+    )
 
 
 def parse_labels(path: bytes, *, utf8_names: bool = False) -> dict[str, str]:

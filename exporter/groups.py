@@ -33,6 +33,7 @@ class PushGroup(NoTrades):
         layout: The body's families; `values` the numbers.  Both None if `refusal` says why not.
         replace: PUT replaces the whole group, POST the families it names.
         refusal: Found while reading, after the body was understood: stamps the failure time.
+        text: The body, if reading it again gives the layout and the numbers.
     """
 
     key: GroupKey
@@ -43,6 +44,7 @@ class PushGroup(NoTrades):
     series_limit: int
     native: Mapping[str, bytes] | None = None
     refusal: Inconsistent | None = None
+    text: bytes | None = None
 
     def plan(self, draft: Draft) -> int:
         """Number of samples pushed."""
@@ -60,7 +62,7 @@ class PushGroup(NoTrades):
                 else Group(self.key, {}, failure_time=draft.now),
             )
             raise
-        draft.put_group(gid, group)
+        draft.put_group(gid, group, self.text if group.layout is self.layout else None)
         if self.replace:
             forget_engine(draft, self.key)
         return self.layout.series if self.layout else 0
@@ -132,11 +134,11 @@ def check_room(draft: Draft, old: Group | None, wanted: int, limit: int, compute
 
 def forget_engine(draft: Draft, key: GroupKey) -> None:
     """Drop an engine's last values when its group was replaced or removed; trades and breakers stay."""
-    labels = dict(key.labels)
-    if set(labels) == {"job", "instance"} and labels["job"] == ENGINE_JOB:
-        engine = labels["instance"]
-        if draft.engine(engine).pushed_at:
-            draft.engines[engine] = None
+    if len(key.labels) != 2 or key.labels[1] != ("job", ENGINE_JOB):  # they are sorted by name
+        return
+    name, engine = key.labels[0]
+    if name == "instance" and draft.engine(engine).pushed_at:
+        draft.engines[engine] = None
 
 
 @dataclass(slots=True)

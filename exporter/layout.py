@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from exporter.families import Chunk, FamilyShape, Parsed, compact_picks, fill, group_text, header, pick
+from exporter.grouping import GroupKey, group_key, parse_labels
 
-__all__ = ["Cut", "Layout", "LayoutMemo", "cut_body"]
+__all__ = ["Cut", "Layout", "LayoutMemo", "Pusher", "cut_body"]
 
 _CUT = re.compile(rb"(?m)(^[^#\n \t][^\n]* )([^ \t\n]+)$")
 _PLAIN = re.compile(rb"(?:-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?\n)*\Z")
@@ -104,23 +105,55 @@ def cut_body(body: bytes) -> Cut:
     return Cut(blake2b(head, digest_size=16).digest(), numbers, plain)
 
 
+@dataclass(slots=True, eq=False)
+class Pusher:
+    """A push URL: the group it names, and the body that came last, which nearly always comes again.
+
+    Attributes:
+        layout: Of the body whose head is `head`.
+    """
+
+    key: GroupKey
+    head: bytes = b""
+    layout: Layout | None = None
+
+
 class LayoutMemo:
-    """Families by head, layouts by group and head; the oldest are forgotten first.
+    """Groups by URL, families by head, layouts by group and head; the oldest are forgotten first.
 
     Many groups push the same lines, so what a body means is remembered once for all of them.
 
     Args:
-        capacity: How many layouts are kept; of families a tenth.
+        capacity: How many URLs and layouts are kept; of families a tenth.
     """
 
     def __init__(self, capacity: int = 50_000) -> None:
         self._capacity = capacity
+        self._pushers: dict[bytes, Pusher] = {}
         self._layouts: OrderedDict[tuple[str, bytes], Layout] = OrderedDict()
         self._parsed: OrderedDict[bytes, Parsed] = OrderedDict()
 
-    def layout(self, group: str, cut: Cut) -> Layout | None:
+    def pusher(self, path: bytes, *, utf8_names: bool = False) -> Pusher:
+        """Who pushes to this part of a raw URL path: see `parse_labels`.
+
+        Raises:
+            Malformed: The path names no group.
+        """
+        known = self._pushers.get(path)
+        if known is None:
+            known = Pusher(group_key(parse_labels(path, utf8_names=utf8_names)))
+            self._pushers[path] = known
+            if len(self._pushers) > self._capacity:
+                del self._pushers[next(iter(self._pushers))]
+        return known
+
+    def layout(self, pusher: Pusher, cut: Cut) -> Layout | None:
         """The layout of such a body of this group, if it was pushed before and its numbers fit."""
-        layout = self._layouts.get((group, cut.head))
+        layout = pusher.layout
+        if pusher.head != cut.head:
+            layout = self._layouts.get((pusher.key.id, cut.head))
+            if layout is not None:
+                pusher.head, pusher.layout = cut.head, layout
         return layout if layout is not None and cut.fits(layout.counts) else None
 
     def parsed(self, cut: Cut) -> Parsed | None:
@@ -130,11 +163,12 @@ class LayoutMemo:
             return None
         return Parsed(known.families, cut.numbers, known.counts, known.has_timestamps)
 
-    def remember(self, group: str, body: bytes, cut: Cut, parsed: Parsed, layout: Layout) -> None:
+    def remember(self, pusher: Pusher, body: bytes, cut: Cut, parsed: Parsed, layout: Layout) -> None:
         """Keep what a body means, if its numbers can be told apart without parsing."""
         if cut.numbers != parsed.values or not body.endswith(b"\n"):
             return
-        self._layouts[group, cut.head] = layout
+        pusher.head, pusher.layout = cut.head, layout
+        self._layouts[pusher.key.id, cut.head] = layout
         if len(self._layouts) > self._capacity:
             self._layouts.popitem(last=False)
         if cut.head not in self._parsed:

@@ -49,7 +49,8 @@ class Group:
     """One group: its families, and when it was pushed; immutable from outside.
 
     A group that one push made whole is given as that push's layout and numbers, and its lines are put
-    together when somebody first asks: of many pushes in one batch only the last is ever asked for.
+    together when somebody first asks: of many pushes in one batch only the last is ever asked for.  The
+    numbers are kept as one text: to let go of many small objects that lie about in memory costs more.
 
     Attributes:
         key: Its grouping key.
@@ -58,7 +59,7 @@ class Group:
         series: Number of sample lines.
     """
 
-    __slots__ = ("_chunks", "_values", "failure_time", "key", "layout", "push_time", "series", "ttl_seconds")
+    __slots__ = ("_chunks", "_numbers", "failure_time", "key", "layout", "push_time", "series", "ttl_seconds")
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class Group:
         self.failure_time = failure_time
         self.ttl_seconds = ttl_seconds
         self._chunks = chunks
-        self._values = values
+        self._numbers = None if values is None else b"\n".join(values)
         if series is None:
             series = (
                 sum(len(chunk.shape.prefixes) for chunk in (chunks or {}).values())
@@ -91,16 +92,21 @@ class Group:
     def chunks(self) -> Mapping[str, Chunk]:
         """Its families by name, ready for a scrape."""
         if self._chunks is None:
-            self._chunks = self.layout.fill(self._values) if self.layout and self._values is not None else {}
+            values = self._values
+            self._chunks = self.layout.fill(values) if self.layout and values is not None else {}
             # The lines have the numbers now; keeping both would cost a third of the memory.
-            self._values = None
+            self._numbers = None
         return self._chunks
+
+    @property
+    def _values(self) -> list[bytes] | None:
+        return None if self._numbers is None else self._numbers.split(b"\n")
 
     @property
     def text(self) -> bytes:
         """All of it as text with HELP and TYPE lines, as the store keeps it."""
-        if self.layout is not None and self._values is not None:
-            return self.layout.text(self._values)
+        if self.layout is not None and (values := self._values) is not None:
+            return self.layout.text(values)
         return group_text(self.chunks.values())
 
     @property
@@ -116,6 +122,10 @@ class Group:
         if self.layout is not None:
             return self.layout.shapes
         return {name: chunk.shape for name, chunk in self.chunks.items()}
+
+    def is_like(self, old: Group) -> bool:
+        """Whether it differs from what it was in its numbers and times only, as from push to push."""
+        return self.layout is old.layout and self.layout is not None and self.ttl_seconds == old.ttl_seconds
 
     def with_times(self, *, failure_time: float) -> Group:
         """The same group after a push was refused."""
@@ -219,6 +229,9 @@ class State:
     def put_group(self, group_id: str, group: Group | None) -> None:
         """Show a group as it now is, or no longer."""
         old = self.groups.get(group_id)
+        if group is not None and old is not None and group.is_like(old):
+            self.groups[group_id] = group
+            return
         old_shapes = old.shapes if old else {}
         new_shapes = group.shapes if group else {}
         if old_shapes is not new_shapes:
@@ -267,6 +280,7 @@ class Draft:
         self.now = now
         self.index_mark = state.index.mark()
         self.groups: dict[str, Group | None] = {}
+        self.texts: dict[str, bytes] = {}
         self.engines: dict[str, EngineDoc | None] = {}
         self.totals: dict[tuple[str, str], Totals] = {}
         self.breakers: dict[tuple[str, str], BreakerDoc] = {}
@@ -287,11 +301,15 @@ class Draft:
             return self.groups[group_id]
         return self.state.groups.get(group_id)
 
-    def put_group(self, group_id: str, group: Group | None) -> None:
-        """Let the group become this."""
+    def put_group(self, group_id: str, group: Group | None, text: bytes | None = None) -> None:
+        """Let the group become this; `text` is what the store may keep of it, where that is known."""
         old = self.group(group_id)
         self.series += (group.series if group else 0) - (old.series if old else 0)
         self.groups[group_id] = group
+        if text is not None:
+            self.texts[group_id] = text
+        else:
+            self.texts.pop(group_id, None)
         known = group or old
         if known is not None and known.key.hollow:
             self.hollow[known.key.bare] = None if group is None else group_id

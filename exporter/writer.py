@@ -231,7 +231,10 @@ def _plan(operation: Operation, draft: Draft) -> Any:
 def as_batch(draft: Draft) -> Batch:
     """What the store is to write."""
     return Batch(
-        groups={gid: None if group is None else group_row(group) for gid, group in draft.groups.items()},
+        groups={
+            gid: None if group is None else group_row(group, draft.texts.get(gid))
+            for gid, group in draft.groups.items()
+        },
         engines=draft.engines,
         totals=draft.totals,
         breakers=draft.breakers,
@@ -242,11 +245,11 @@ def as_batch(draft: Draft) -> Batch:
     )
 
 
-def group_row(group: Group) -> GroupRow:
-    """A group as the store keeps it."""
+def group_row(group: Group, text: bytes | None = None) -> GroupRow:
+    """A group as the store keeps it; `text` is the body it was pushed as, if that says all of it."""
     return GroupRow(
         group.key.id,
-        group.text,
+        group.text if text is None else text,
         group.native,
         group.push_time,
         group.failure_time,

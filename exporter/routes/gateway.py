@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
 from exporter.catalogue import ENGINE_JOB, PUSHED_KINDS, is_reserved
 from exporter.encoding import decode_body
 from exporter.errors import CallerError, ExporterError, Inconsistent, ParseError, TooLarge, WrongMethod
 from exporter.families import Family, FamilyShape, Parsed, check_family, compile_family
-from exporter.grouping import GroupKey, group_key, parse_labels
+from exporter.grouping import GroupKey
 from exporter.groups import DeleteGroup, PushGroup
 from exporter.http import Call, Reply, group_ttl, plain_error
-from exporter.layout import Cut, Layout, cut_body
+from exporter.layout import Cut, Layout, Pusher, cut_body
 from exporter.protobuf import is_protobuf, native_with_labels, parse_protobuf
 from exporter.service import Service
 from exporter.textformat import parse_text
@@ -92,7 +91,7 @@ def count_refusal(service: Service, error: CallerError) -> None:
 async def _delete(service: Service, call: Call) -> Reply:
     try:
         service.auth.check(call.headers.get(b"authorization"), "push")
-        await service.writer.submit(DeleteGroup(_key(call.path, service.settings.utf8_names)))
+        await service.writer.submit(DeleteGroup(_pusher(service, call.path).key))
     except CallerError as error:
         service.telemetry.rejections.labels(reason=error.reason).inc()
         return plain_error(error)
@@ -101,9 +100,8 @@ async def _delete(service: Service, call: Call) -> Reply:
     return Reply(202)
 
 
-@lru_cache(maxsize=50_000)
-def _key(path: bytes, utf8_names: bool) -> GroupKey:
-    return group_key(parse_labels(path[_PREFIX:], utf8_names=utf8_names))
+def _pusher(service: Service, path: bytes) -> Pusher:
+    return service.memo.pusher(path[_PREFIX:], utf8_names=service.settings.utf8_names)
 
 
 def read_push(service: Service, call: Call) -> PushGroup:
@@ -113,7 +111,8 @@ def read_push(service: Service, call: Call) -> PushGroup:
         CallerError: It cannot be read; what can be read but not be taken comes as the operation's refusal.
     """
     settings = service.settings
-    key = _key(call.path, settings.utf8_names)
+    pusher = _pusher(service, call.path)
+    key = pusher.key
     encoding = call.headers.get(b"content-encoding")
     body = call.body if encoding is None else decode_body(call.body, encoding, settings.max_body_bytes)
     binary = is_protobuf(call.headers.get(b"content-type"))
@@ -122,8 +121,12 @@ def read_push(service: Service, call: Call) -> PushGroup:
     layout: Layout | None = None
     values: list[bytes] = []
     native = _NO_NATIVE
+    text: bytes | None = None
     if cut is not None:
-        layout, values = service.memo.layout(key.id, cut), cut.numbers
+        layout, values = service.memo.layout(pusher, cut), cut.numbers
+        # Read back, such a body is this layout with these numbers, whatever settings then say of line ends.
+        if layout is not None and b"\r" not in body:
+            text = body
     if layout is None:
         try:
             parsed = _parsed(service, body, cut)
@@ -137,7 +140,7 @@ def read_push(service: Service, call: Call) -> PushGroup:
             values = parsed.values
             layout = Layout.of(parsed, shapes)
             if cut is not None:
-                service.memo.remember(key.id, body, cut, parsed, layout)
+                service.memo.remember(pusher, body, cut, parsed, layout)
     return PushGroup(
         key=key,
         layout=layout,
@@ -147,6 +150,7 @@ def read_push(service: Service, call: Call) -> PushGroup:
         series_limit=settings.max_series,
         native=native,
         refusal=refusal,
+        text=text,
     )
 
 

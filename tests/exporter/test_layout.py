@@ -38,9 +38,10 @@ def layout_of(body: bytes) -> tuple[Layout, list[bytes]]:
 def test_a_remembered_body_reads_as_a_parsed_one(bodies: list[bytes]) -> None:
     """Whatever was pushed before, what the memo recalls is what the parser would say."""
     memo = LayoutMemo(capacity=10)
+    pusher = memo.pusher(b"job/g")
     for body in bodies * 2:
         cut = cut_body(body)
-        recalled, known = memo.layout("g", cut), memo.parsed(cut)
+        recalled, known = memo.layout(pusher, cut), memo.parsed(cut)
         try:
             layout, values = layout_of(body)
         except CallerError:
@@ -51,7 +52,7 @@ def test_a_remembered_body_reads_as_a_parsed_one(bodies: list[bytes]) -> None:
         if known is not None:
             parsed = parse_text(body)
             assert (known.families, known.values) == (parsed.families, parsed.values)
-        memo.remember("g", body, cut, parse_text(body), layout)
+        memo.remember(pusher, body, cut, parse_text(body), layout)
 
 
 def test_the_whole_text_is_the_families_one_by_one() -> None:
@@ -71,12 +72,18 @@ def test_the_whole_text_is_the_families_one_by_one() -> None:
 
 
 def test_the_memo_forgets_the_oldest() -> None:
-    """It never keeps more than its capacity."""
+    """It never keeps more than its capacity, neither of bodies nor of URLs."""
     memo = LayoutMemo(capacity=10)
+    pusher = memo.pusher(b"job/g")
     for n in range(30):
         body = b"m%d 1\n" % n
         layout, _ = layout_of(body)
-        memo.remember("g", body, cut_body(body), parse_text(body), layout)
-    assert memo.layout("g", cut_body(b"m0 1\n")) is None
-    assert memo.layout("g", cut_body(b"m29 7\n")) is not None
-    assert memo.layout("other", cut_body(b"m29 7\n")) is None
+        memo.remember(pusher, body, cut_body(body), parse_text(body), layout)
+    assert memo.layout(pusher, cut_body(b"m0 1\n")) is None
+    assert memo.layout(pusher, cut_body(b"m29 7\n")) is not None
+    assert memo.layout(pusher, cut_body(b"m28 7\n")) is not None
+    assert memo.layout(memo.pusher(b"job/other"), cut_body(b"m29 7\n")) is None
+    again = [memo.pusher(b"job/%d" % n) for n in range(10)]
+    assert memo.pusher(b"job/9") is again[9]
+    assert memo.pusher(b"job/g") is not pusher
+    assert memo.pusher(b"job/g").key == pusher.key
