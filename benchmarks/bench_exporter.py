@@ -2,8 +2,10 @@
 
 Pushes: wrk, 16 connections, a body of 14 samples whose numbers change from push to push, spread over so many
 groups that exist already.  Ours answers after the commit is on the disk (DECK_DURABILITY=power); the peer's
-answers come from memory.  Where both run on the same two cores as wrk, look at the ratios, and at the
-processor time a push costs, which the neighbours disturb less.
+answers come from memory.  There is a server for each number of groups, and they are pressed in turn, round
+after round, so that what disturbs the machine for a while disturbs all of them.  Medians are printed; a ratio
+is the median of the rounds' ratios.  All run on the same cores as wrk, so look at the ratios, and at the
+processor time a push costs, which neighbours disturb less.
 
 Scrapes: 100,000 series in 100 groups, text, as Prometheus fetches them, one push before each.
 """
@@ -18,13 +20,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.native import Child, exporter, find_program, free_port
 
-SECONDS = int(os.environ.get("BENCH_SECONDS", "8"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "1"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "12"))
 CONNECTIONS = 16
 GROUPS = (1, 100, 1_000, 10_000)
 PEER_GROUPS = (1, 100, 1_000)
@@ -73,6 +76,13 @@ class Server:
         found = re.search(r"VmRSS:\s+(\d+)", status)
         assert found is not None
         return int(found[1]) / 1024
+
+    def settle(self) -> None:
+        """Wait until it has done what wrk left behind, lest it do so in somebody else's round."""
+        before, now = -1.0, self.cpu_seconds()
+        while now > before:
+            time.sleep(0.2)
+            before, now = now, self.cpu_seconds()
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -137,6 +147,7 @@ def press(server: Server, groups: int) -> Result:
             text=True,
             check=True,
         ).stdout
+        server.settle()
         spent = server.cpu_seconds() - before
     assert "Non-2xx" not in out, out
     requests = int(re.search(r"(\d+) requests in", out)[1])  # type: ignore[index]
@@ -145,29 +156,43 @@ def press(server: Server, groups: int) -> Result:
     return Result(rate, milliseconds(at["50"]), milliseconds(at["99"]), spent / requests * 1e6)
 
 
+Key = tuple[str, int]
+"""A server's name and how many groups it has."""
+
+
 def pushes() -> None:
-    print(f"pushes of 14 samples, {CONNECTIONS} connections, {SECONDS} s each; ours durable, the peer's not")
+    print(
+        f"pushes of 14 samples, {CONNECTIONS} connections, {ROUNDS} rounds of {SECONDS} s each; "
+        "ours durable, the peer's not"
+    )
+    pressed: dict[Key, Server] = {}
+    results: dict[Key, list[Result]] = {}
+    with ExitStack() as running:
+        for groups in GROUPS:
+            for server in running.enter_context(servers()):
+                if server.name == "exporter" or groups in PEER_GROUPS:
+                    fill(server, groups)
+                    pressed[server.name, groups] = server
+        for _ in range(ROUNDS):
+            for (name, groups), server in pressed.items():
+                results.setdefault((name, groups), []).append(press(server, groups))
     heads = ("", "pushes/s", "p50 ms", "p99 ms", "cpu µs/push", "× peer", "× own at 1")
     print(f"{'groups':>7}  " + "{:<12}{:>9}{:>9}{:>9}{:>13}{:>9}{:>12}".format(*heads))
-    first: Result | None = None
-    for groups in GROUPS:
-        with servers() as (ours, theirs):
-            fill(ours, groups)
-            mine = press(ours, groups)
-            first = first or mine
-            peer: Result | None = None
-            if groups in PEER_GROUPS:
-                fill(theirs, groups)
-                peer = press(theirs, groups)
-        ratio = f"{mine.rate / peer.rate:>8.1f}×" if peer else f"{'':>9}"
-        own = f"{mine.rate / first.rate:>12.2f}"
-        for name, result, tail in (("exporter", mine, ratio + own), ("pushgateway", peer, "")):
-            if result is not None:
-                print(
-                    f"{groups:>7}  {name:<12}{result.rate:>9.0f}{result.p50_ms:>9.2f}{result.p99_ms:>9.2f}"
-                    f"{result.cpu_us:>13.0f}{tail}",
-                    flush=True,
-                )
+    for (name, groups), found in results.items():
+        peer, own = results.get(("pushgateway", groups)), results["exporter", GROUPS[0]]
+        tail = ""
+        if name == "exporter":
+            tail = f"{ratio(found, peer):>8.1f}×" if peer else f"{'':>9}"
+            tail += f"{ratio(found, own):>12.2f}"
+        rate, p50, p99, cpu = (
+            statistics.median(getattr(result, field) for result in found)
+            for field in ("rate", "p50_ms", "p99_ms", "cpu_us")
+        )
+        print(f"{groups:>7}  {name:<12}{rate:>9.0f}{p50:>9.2f}{p99:>9.2f}{cpu:>13.0f}{tail}", flush=True)
+
+
+def ratio(ours: list[Result], theirs: list[Result]) -> float:
+    return statistics.median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True))
 
 
 def scrapes() -> None:
