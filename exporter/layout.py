@@ -92,7 +92,39 @@ class Cut:
 
     def fits(self, counts: tuple[int, ...]) -> bool:
         """Whether the numbers may stand where these slots want whole ones."""
-        return self.plain and all(self.numbers[slot].isdigit() for slot in counts)
+        return self.plain and _are_whole(self.numbers, counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A body without its numbers.
+
+    Attributes:
+        pieces: What stands before each number, and how long it is; `tail` what stands after the last.
+    """
+
+    pieces: tuple[tuple[bytes, int], ...]
+    tail: bytes
+
+    @classmethod
+    def of(cls, body: bytes) -> Frame:
+        """The frame of a body."""
+        parts = _CUT.split(body)
+        pieces = map(bytes.__add__, parts[0::3], parts[1::3])
+        return cls(tuple((piece, len(piece)) for piece in pieces), parts[-1])
+
+    def numbers(self, body: bytes) -> list[bytes] | None:
+        """The numbers of a body in this frame, if all are plain decimals: those `cut_body` would find."""
+        numbers: list[bytes] = []
+        at = 0
+        for piece, length in self.pieces:
+            if not body.startswith(piece, at):
+                return None
+            at += length
+            end = body.find(b"\n", at)
+            numbers.append(body[at:end])
+            at = end
+        return numbers if body[at:] == self.tail and _are_plain(numbers) else None
 
 
 def cut_body(body: bytes) -> Cut:
@@ -101,8 +133,15 @@ def cut_body(body: bytes) -> Cut:
     numbers = pieces[2::3]
     # 0xff and 0xfe cannot be in a body that parsed: they are no UTF-8.
     head = b"\xff".join(pieces[0::3]) + b"\xfe" + b"\xff".join(pieces[1::3])
-    plain = bool(numbers) and _PLAIN.match(b"\n".join(numbers) + b"\n") is not None
-    return Cut(blake2b(head, digest_size=16).digest(), numbers, plain)
+    return Cut(blake2b(head, digest_size=16).digest(), numbers, _are_plain(numbers))
+
+
+def _are_whole(numbers: list[bytes], slots: tuple[int, ...]) -> bool:
+    return all(numbers[slot].isdigit() for slot in slots)
+
+
+def _are_plain(numbers: list[bytes]) -> bool:
+    return bool(numbers) and _PLAIN.match(b"\n".join(numbers) + b"\n") is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -110,12 +149,13 @@ class Pusher:
     """A push URL: the group it names, and the body that came last, which nearly always comes again.
 
     Attributes:
-        layout: Of the body whose head is `head`.
+        layout: Of the body whose head is `head`; `frame` likewise, if it is remembered.
     """
 
     key: GroupKey
     head: bytes = b""
     layout: Layout | None = None
+    frame: Frame | None = None
 
 
 class LayoutMemo:
@@ -131,7 +171,7 @@ class LayoutMemo:
         self._capacity = capacity
         self._pushers: dict[bytes, Pusher] = {}
         self._layouts: OrderedDict[tuple[str, bytes], Layout] = OrderedDict()
-        self._parsed: OrderedDict[bytes, Parsed] = OrderedDict()
+        self._parsed: OrderedDict[bytes, tuple[Parsed, Frame]] = OrderedDict()
 
     def pusher(self, path: bytes, *, utf8_names: bool = False) -> Pusher:
         """Who pushes to this part of a raw URL path: see `parse_labels`.
@@ -147,31 +187,43 @@ class LayoutMemo:
                 del self._pushers[next(iter(self._pushers))]
         return known
 
+    def numbers(self, pusher: Pusher, body: bytes) -> list[bytes] | None:
+        """The numbers of a body that differs from the last of this group in plain numbers only."""
+        frame, layout = pusher.frame, pusher.layout
+        if frame is None or layout is None:
+            return None
+        numbers = frame.numbers(body)
+        return numbers if numbers is not None and _are_whole(numbers, layout.counts) else None
+
     def layout(self, pusher: Pusher, cut: Cut) -> Layout | None:
         """The layout of such a body of this group, if it was pushed before and its numbers fit."""
         layout = pusher.layout
         if pusher.head != cut.head:
             layout = self._layouts.get((pusher.key.id, cut.head))
             if layout is not None:
-                pusher.head, pusher.layout = cut.head, layout
+                known = self._parsed.get(cut.head)
+                pusher.head, pusher.layout, pusher.frame = cut.head, layout, known[1] if known else None
         return layout if layout is not None and cut.fits(layout.counts) else None
 
     def parsed(self, cut: Cut) -> Parsed | None:
         """What the body says, if any group pushed such a one before and its numbers fit."""
-        known = self._parsed.get(cut.head)
-        if known is None or not cut.fits(known.counts):
+        found = self._parsed.get(cut.head)
+        if found is None or not cut.fits(found[0].counts):
             return None
+        known, _ = found
         return Parsed(known.families, cut.numbers, known.counts, known.has_timestamps)
 
     def remember(self, pusher: Pusher, body: bytes, cut: Cut, parsed: Parsed, layout: Layout) -> None:
         """Keep what a body means, if its numbers can be told apart without parsing."""
         if cut.numbers != parsed.values or not body.endswith(b"\n"):
             return
-        pusher.head, pusher.layout = cut.head, layout
         self._layouts[pusher.key.id, cut.head] = layout
         if len(self._layouts) > self._capacity:
             self._layouts.popitem(last=False)
-        if cut.head not in self._parsed:
-            self._parsed[cut.head] = Parsed(parsed.families, [], parsed.counts, parsed.has_timestamps)
+        known = self._parsed.get(cut.head)
+        if known is None:
+            bare = Parsed(parsed.families, [], parsed.counts, parsed.has_timestamps)
+            known = self._parsed[cut.head] = bare, Frame.of(body)
             if len(self._parsed) > self._capacity // 10:
                 self._parsed.popitem(last=False)
+        pusher.head, pusher.layout, pusher.frame = cut.head, layout, known[1]

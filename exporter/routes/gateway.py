@@ -116,14 +116,19 @@ def read_push(service: Service, call: Call) -> PushGroup:
     encoding = call.headers.get(b"content-encoding")
     body = call.body if encoding is None else decode_body(call.body, encoding, settings.max_body_bytes)
     binary = is_protobuf(call.headers.get(b"content-type"))
-    cut = None if binary else cut_body(body)
+    cut: Cut | None = None
     refusal: Inconsistent | None = None
     layout: Layout | None = None
     values: list[bytes] = []
     native = _NO_NATIVE
     text: bytes | None = None
-    if cut is not None:
-        layout, values = service.memo.layout(pusher, cut), cut.numbers
+    if not binary:
+        numbers = service.memo.numbers(pusher, body)
+        if numbers is not None:
+            layout, values = pusher.layout, numbers
+        else:
+            cut = cut_body(body)
+            layout, values = service.memo.layout(pusher, cut), cut.numbers
         # Read back, such a body is this layout with these numbers, whatever settings then say of line ends.
         if layout is not None and b"\r" not in body:
             text = body

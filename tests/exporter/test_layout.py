@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from exporter.errors import CallerError
@@ -41,18 +41,94 @@ def test_a_remembered_body_reads_as_a_parsed_one(bodies: list[bytes]) -> None:
     pusher = memo.pusher(b"job/g")
     for body in bodies * 2:
         cut = cut_body(body)
+        numbers, last = memo.numbers(pusher, body), pusher.layout
         recalled, known = memo.layout(pusher, cut), memo.parsed(cut)
         try:
             layout, values = layout_of(body)
         except CallerError:
             assert recalled is None
+            assert numbers is None
             continue
+        if numbers is not None:
+            event("in the frame of the last")
+            assert numbers == cut.numbers
+            assert last is recalled
         if recalled is not None:
             assert recalled.text(cut.numbers) == layout.text(values)
         if known is not None:
             parsed = parse_text(body)
             assert (known.families, known.values) == (parsed.families, parsed.values)
         memo.remember(pusher, body, cut, parse_text(body), layout)
+
+
+NUMBERS = st.sampled_from(
+    [
+        b"0",
+        b"-0",
+        b"17",
+        b"2.50",
+        b"1e5",
+        b"+1",
+        b"NaN",
+        b"-Inf",
+        b"1 2",
+        b"1\t",
+        b"1\r",
+        b"",
+        b"0x1",
+        b"007",
+        b"9" * 16,
+    ]
+)
+FRAME = (
+    b'# HELP a see 5\na %s\na{b="c 1"} %s\n# TYPE h histogram\nh_bucket{le="1"} 3\nh_count %s\n\n# end 7\n'
+)
+
+
+@given(
+    st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=4),
+    st.integers(0, 6),
+    st.binary(max_size=2),
+)
+def test_a_frame_finds_the_numbers_or_nothing(
+    pushes: list[tuple[bytes, bytes, bytes]], cut_off: int, added: bytes
+) -> None:
+    """Whatever stands where numbers stood: the same numbers as the parser, or the long way."""
+    memo = LayoutMemo()
+    pusher = memo.pusher(b"job/g")
+    first = FRAME % (b"1", b"2", b"3")
+    layout, values = layout_of(first)
+    memo.remember(pusher, first, cut_body(first), parse_text(first), layout)
+    assert memo.numbers(pusher, first) == values
+    for numbers in pushes:
+        whole = FRAME % numbers
+        for body in (whole, whole[: len(whole) - cut_off] + added):
+            found = memo.numbers(pusher, body)
+            if found is not None:
+                assert body == whole
+                assert found == parse_text(body).values
+            else:
+                assert (
+                    body != whole
+                    or not all(n in (b"0", b"-0", b"17", b"2.50") for n in numbers)
+                    or (numbers[2] in (b"-0", b"2.50"))
+                )
+
+
+def test_a_group_with_two_bodies_is_never_taken_for_the_other() -> None:
+    """Whichever came last, the frame that is tried and the layout that is given belong together."""
+    memo = LayoutMemo()
+    pusher = memo.pusher(b"job/g")
+    bodies = {body: layout_of(body)[0] for body in (b"a 1\n", b"b 1\nc 2\n")}
+    for body, layout in bodies.items():
+        memo.remember(pusher, body, cut_body(body), parse_text(body), layout)
+    for body in [*bodies, *reversed(bodies)] * 2:
+        numbers, layout = memo.numbers(pusher, body), pusher.layout
+        if numbers is None:
+            cut = cut_body(body)
+            numbers, layout = cut.numbers, memo.layout(pusher, cut)
+        assert layout is bodies[body]
+        assert numbers == parse_text(body).values
 
 
 def test_the_whole_text_is_the_families_one_by_one() -> None:
