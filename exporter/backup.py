@@ -8,9 +8,11 @@ also the way from SQLite to PostgreSQL.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +22,7 @@ from sqlalchemy.engine import Connection, Engine
 from exporter.audit import audit
 from exporter.errors import StoreRefused
 from exporter.journal import group_fields, newest_groups
-from exporter.migrate import newest_version, upgrade
+from exporter.migrate import current_version, newest_version, upgrade, versions
 from exporter.schema import groups, journal, meta, metadata
 from exporter.sql_store import SqlStore
 from exporter.store_url import read_store_url, shown_url
@@ -72,7 +74,7 @@ def backup(url: str, target: Path) -> int:
 
 
 def restore(source: Path, url: str) -> int:
-    """Fill the empty store at `url` from a backup.
+    """Fill the empty store at `url` from a backup, of this version or an older one.
 
     Returns:
         Number of rows.
@@ -84,7 +86,11 @@ def restore(source: Path, url: str) -> int:
         raise StoreRefused(f"{source}: no such file: want a backup")
     store = SqlStore(url)
     try:
-        with _reading(f"sqlite:///{source}") as backed_up, store.engine.begin() as target:
+        with (
+            _up_to_date(source) as path,
+            _reading(f"sqlite:///{path}") as backed_up,
+            store.engine.begin() as target,
+        ):
             _refuse_unsound(audit(backed_up), str(source))
             if target.execute(sa.select(meta.c.revision).with_for_update()).scalar_one() != 0:
                 raise StoreRefused(
@@ -124,6 +130,24 @@ def _reading(url: str) -> Iterator[Connection]:
             yield connection
     except sa.exc.SQLAlchemyError as error:
         raise StoreRefused(f"{_shown(url)} cannot be read: {_line(error)}") from error
+
+
+@contextmanager
+def _up_to_date(backed_up: Path) -> Iterator[Path]:
+    """A backup as this program's version has it: itself, or a copy that was brought up to date."""
+    with _closing(sa.create_engine(f"sqlite:///file:{backed_up}?mode=rw&uri=true")) as engine:
+        try:
+            older = current_version(engine) in versions()[:-1]
+        except sa.exc.SQLAlchemyError as error:
+            raise StoreRefused(f"{backed_up} cannot be read: {_line(error)}: want a backup") from error
+    if not older:
+        yield backed_up
+        return
+    with TemporaryDirectory(prefix="deckrails-restore-") as directory:
+        copy = Path(shutil.copy(backed_up, directory))
+        with _closing(_engine_of(copy)) as engine:
+            upgrade(engine)
+        yield copy
 
 
 def _copy(source: Connection, target: Connection) -> int:

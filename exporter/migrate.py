@@ -15,7 +15,7 @@ from exporter.errors import StoreRefused
 from exporter.schema import metadata
 from exporter.store_url import shown_url
 
-__all__ = ["newest_version", "upgrade", "versions"]
+__all__ = ["current_version", "newest_version", "upgrade", "versions"]
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 _UPGRADE_LOCK = 0x6465636B
@@ -36,6 +36,12 @@ def _version_of(connection: Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+def current_version(engine: Engine) -> str | None:
+    """Of the tables that are there; None where there are none of ours."""
+    with engine.connect() as connection:
+        return _version_of(connection)
 
 
 def upgrade(engine: Engine) -> None:

@@ -134,6 +134,27 @@ def test_what_was_restored_serves(store: Path, tmp_path: Path) -> None:
         assert 'done{instance="",job="batch"} 1' in requests.get(f"{url}/metrics", timeout=10).text
 
 
+def test_a_backup_of_an_older_version_is_restored(store: Path, tmp_path: Path) -> None:
+    """Yesterday's backup is worth something after today's upgrade; the file itself stays as it was."""
+    old = tmp_path / "old.db"
+    backup(f"sqlite:///{store}", old)
+    with sqlite3.connect(old) as connection:  # all that tells a backup of this version from one of 0001
+        connection.execute("DROP TABLE push_journal")
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    connection.close()
+    before = old.read_bytes()
+    restore(old, f"sqlite:///{tmp_path}/new.db")
+    assert contents(f"sqlite:///{tmp_path}/new.db") == contents(f"sqlite:///{store}")
+    assert old.read_bytes() == before
+
+
+def test_what_is_no_backup_is_not_restored(tmp_path: Path) -> None:
+    """The file that is wrong is named, not the store that was to be filled."""
+    (tmp_path / "photo.db").write_bytes(b"not a database " * 100)
+    with pytest.raises(StoreRefused, match=r"photo\.db cannot be read: file is not a database"):
+        restore(tmp_path / "photo.db", f"sqlite:///{tmp_path}/new.db")
+
+
 def test_a_restore_overwrites_nothing(store: Path, tmp_path: Path) -> None:
     """A store with anything in it is refused and stays as it was."""
     backup(f"sqlite:///{store}", tmp_path / "copy.db")
