@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import chain
+from itertools import chain, pairwise
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -50,9 +50,16 @@ def _revisions(connection: Connection) -> list[str]:
         connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.revision), 0))).scalar_one()
         for table in (groups, journal, documents, weights)
     )
+    findings = []
     if newest > rows[0].revision:
-        return [f"a row has revision {newest}, above the store's {rows[0].revision}"]
-    return []
+        findings.append(f"a row has revision {newest}, above the store's {rows[0].revision}")
+    entries = connection.execute(sa.select(journal.c.seq, journal.c.revision).order_by(journal.c.seq)).all()
+    findings += [
+        f"the entry {after.seq} of push_journal is of revision {after.revision}, below {before.revision}"
+        for before, after in pairwise(entries)
+        if after.revision < before.revision
+    ]
+    return findings
 
 
 def _totals(connection: Connection) -> list[str]:

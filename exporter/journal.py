@@ -32,6 +32,8 @@ _ENTRY_BYTES = 1024 * 1024
 """Text in one entry: a commit of many large groups makes several."""
 _SLACK = 128
 """This part of the bound more than is needed is cleared at once, lest each commit clear a little."""
+_MANY_ROWS = 64
+"""With so many rows to write no more is cleared than must be (JC): no commit shall wait long for others."""
 _LEAST = 64
 """Bytes a group counts for beside its text."""
 _DROP = sa.delete(groups).where(groups.c.id == sa.bindparam("id"))
@@ -88,14 +90,19 @@ class Journal:
         Raises:
             StoreRefused: An entry cannot be read.
         """
+        places: list[_Place] = []
+        found: dict[str, GroupRow | None] = {}
+        known: dict[str, str] = {}
+        for seq, _, body in _read(connection):
+            entry = _unpack(seq, body)
+            # One string for each id, however many entries name it.
+            places.append(_Place(seq, len(body), tuple(known.setdefault(gid, gid) for gid in entry.ids)))
+            found.update(entry.changes())
         self._places.clear()
         self._at.clear()
         self._size = self._seq = 0
-        found: dict[str, GroupRow | None] = {}
-        for seq, _, body in _read(connection):
-            entry = _unpack(seq, body)
-            self._keep(_Place(seq, len(body), entry.ids))
-            found.update(entry.changes())
+        for place in places:
+            self._keep(place)
         return found
 
     def write(self, connection: Connection, changes: Mapping[str, GroupRow | None], revision: int) -> None:
@@ -135,17 +142,18 @@ class Journal:
 
     def _clear(self, connection: Connection, younger: Mapping[str, GroupRow | None]) -> None:
         """Give the oldest groups rows of their own until the journal is a little below its bound."""
-        over = self._size + sum(place.size for place in self._written) - self._limit
-        over += self._limit // _SLACK
+        slack = self._limit // _SLACK
+        over = self._size + sum(place.size for place in self._written) - self._limit + slack
         needed: dict[int, set[str]] = {}
-        last = 0
+        last = rows = 0
         for place in self._places:
-            if over <= 0:
+            if over <= 0 or (over <= slack and rows >= _MANY_ROWS):
                 break
             over -= place.size
             last = place.seq
             self._cleared += 1
             needed[last] = {gid for gid in place.ids if self._at[gid] == last and gid not in younger}
+            rows += len(needed[last])
         put: list[Mapping[str, object]] = []
         drop: list[Mapping[str, object]] = []
         if any(needed.values()):

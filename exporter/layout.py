@@ -131,8 +131,9 @@ def cut_body(body: bytes) -> Cut:
     """Tell numbers from all else, without understanding either."""
     pieces = _CUT.split(body)
     numbers = pieces[2::3]
-    # 0xff and 0xfe cannot be in a body that parsed: they are no UTF-8.
-    head = b"\xff".join(pieces[0::3]) + b"\xfe" + b"\xff".join(pieces[1::3])
+    # 0xff and 0xfe cannot be in a body that parsed, they are no UTF-8; but in one that nobody has parsed yet.
+    # With as many numbers there are as many joints, so a body with such bytes of its own has another head.
+    head = b"%d\xfe" % len(numbers) + b"\xff".join(pieces[0::3]) + b"\xfe" + b"\xff".join(pieces[1::3])
     return Cut(blake2b(head, digest_size=16).digest(), numbers, _are_plain(numbers))
 
 
@@ -169,7 +170,7 @@ class LayoutMemo:
 
     def __init__(self, capacity: int = 50_000) -> None:
         self._capacity = capacity
-        self._pushers: dict[bytes, Pusher] = {}
+        self._pushers: OrderedDict[bytes, Pusher] = OrderedDict()
         self._layouts: OrderedDict[tuple[str, bytes], Layout] = OrderedDict()
         self._parsed: OrderedDict[bytes, tuple[Parsed, Frame]] = OrderedDict()
 
@@ -184,7 +185,7 @@ class LayoutMemo:
             known = Pusher(group_key(parse_labels(path, utf8_names=utf8_names)))
             self._pushers[path] = known
             if len(self._pushers) > self._capacity:
-                del self._pushers[next(iter(self._pushers))]
+                self._pushers.popitem(last=False)
         return known
 
     def numbers(self, pusher: Pusher, body: bytes) -> list[bytes] | None:

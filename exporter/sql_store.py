@@ -162,12 +162,11 @@ class SqlStore:
                 self._writer.execute(sa.select(meta.c.revision).with_for_update()).one()
             snapshot = self._read_since(self._writer, seen) if self.shared else Snapshot(revision=seen)
             return snapshot, self._find_trades(self._writer, wanted)
-        except StoreRefused:
+        except BaseException as error:
             self.abandon()
+            if isinstance(error, sa.exc.SQLAlchemyError):
+                raise CommitFailed(_driver_line(error)) from error
             raise
-        except sa.exc.SQLAlchemyError as error:
-            self.abandon()
-            raise CommitFailed(_driver_line(error)) from error
 
     def abandon(self) -> None:
         """Roll back what was begun."""
@@ -188,15 +187,13 @@ class SqlStore:
             swept_to = self._sweep(revision)
             self._begun.commit()
             self._begun = None
-        except (sa.exc.SQLAlchemyError, self._driver_error) as error:
-            self.abandon()
-            raise CommitFailed(_driver_line(error)) from error
-        except CommitFailed:
-            self.abandon()
+        except BaseException as error:
+            self.abandon()  # whatever it was: the next commit must not take this one along
+            if isinstance(error, (sa.exc.SQLAlchemyError, self._driver_error)):
+                raise CommitFailed(_driver_line(error)) from error
+            if isinstance(error, StoreRefused):  # an old entry of the journal cannot be read any more
+                raise CommitFailed(str(error)) from error
             raise
-        except StoreRefused as error:  # an old entry of the journal cannot be read any more
-            self.abandon()
-            raise CommitFailed(str(error)) from error
         if self._journal is not None:
             self._journal.committed()
         if batch.touches_deck:

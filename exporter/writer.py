@@ -277,6 +277,15 @@ def key_of_id(text: str) -> GroupKey:
     return group_key(dict(read_document("group", text, text, list[tuple[str, str]])))
 
 
+def _readable(state: State, row: GroupRow) -> Group | None:
+    """The group of a row; None if it cannot be read: its next push mends it, and all others are shown."""
+    try:
+        return _admit(state, group_of_row(row))
+    except CallerError as unreadable:
+        log.error("a stored group is left out", group=row.id, why=str(unreadable))  # noqa: TRY400 - it is all
+        return None
+
+
 def _admit(state: State, group: Group) -> Group:
     """The group with what the index takes: an older version may have let in what now is refused."""
     none: Mapping[str, FamilyShape] = {}
@@ -310,8 +319,7 @@ def restore(state: State, snapshot: Snapshot) -> None:
         if known is not None:
             state.index.replace(gid, known.shapes, {})
     for gid, row in snapshot.groups.items():
-        group = None if row is None else _admit(state, group_of_row(row))
-        state.put_group(gid, group)
+        state.put_group(gid, None if row is None else _readable(state, row))
     for name, doc in snapshot.engines.items():
         if doc is None:
             state.engines.pop(name, None)

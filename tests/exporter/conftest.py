@@ -18,8 +18,8 @@ def make_deck(tmp_path: Path) -> Iterator[Starter]:
     loop = asyncio.new_event_loop()
     decks: list[Deck] = []
 
-    def make(**environment: str) -> Deck:
-        for deck in decks:
+    def make(*, stop: bool = True, **environment: str) -> Deck:
+        for deck in decks if stop else ():
             deck.run(deck.app.stop())
         decks.clear()
         decks.append(start(tmp_path, loop, **environment))

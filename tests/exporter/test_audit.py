@@ -37,6 +37,10 @@ def path(tmp_path: Path) -> Path:
         ("UPDATE push_groups SET revision = 99", "a row has revision 99, above the store's 2"),
         ("UPDATE push_journal SET revision = 99", "a row has revision 99, above the store's 2"),
         ("UPDATE push_journal SET body = CAST('m' AS BLOB)", "the entry 2 of push_journal cannot be read"),
+        (
+            "INSERT INTO push_journal SELECT 3, 1, body FROM push_journal",
+            "the entry 3 of push_journal is of revision 1, below 2",
+        ),
         ("UPDATE weights SET version = 2", "weights: 1 rows numbered up to 2: one is missing"),
         (
             'UPDATE deck_documents SET doc = replace(doc, \'"volume_usd":\', \'"volume_usd": null,"x":\') '

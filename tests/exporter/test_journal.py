@@ -146,6 +146,44 @@ def test_an_entry_that_cannot_be_read_stops_the_commit_that_needs_it(tmp_path: P
     store.close()
 
 
+def test_a_journal_that_could_not_be_resumed_is_tried_again(tmp_path: Path) -> None:
+    """A commit before the trouble is over fails; the one after it is younger than all there was."""
+    gid = NAMES[0]
+    store = SqlStore(f"sqlite:///{tmp_path}/deck.db", journal_bytes=0)
+    for revision in (1, 2, 3):
+        store.commit(
+            Batch(groups={gid: row_of(gid, revision), NAMES[1]: row_of(NAMES[1], revision)}), revision
+        )
+    store.close()
+    store = SqlStore(f"sqlite:///{tmp_path}/deck.db")
+    with store.engine.begin() as connection:
+        sound = connection.exec_driver_sql("SELECT body FROM push_journal").scalar_one()
+        connection.exec_driver_sql("UPDATE push_journal SET body = CAST('m' AS BLOB)")
+    for _ in range(2):
+        with pytest.raises(CommitFailed, match="cannot be read"):
+            store.commit(Batch(groups={gid: row_of(gid, 4)}), 4)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE push_journal SET body = ?", (sound,))
+    store.commit(Batch(groups={gid: row_of(gid, 4)}), 4)
+    assert store.load().groups == {gid: row_of(gid, 4), NAMES[1]: row_of(NAMES[1], 3)}
+    assert store.check() == []
+    store.close()
+
+
+def test_what_no_commit_expects_takes_nothing_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After any exception the transaction is over: the next commit is its own batch alone."""
+    store = SqlStore(f"sqlite:///{tmp_path}/deck.db")
+    lost, kept_row = row_of(NAMES[0], 1), row_of(NAMES[1], 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "_sweep", lambda revision: [0][revision])
+        with pytest.raises(IndexError):
+            store.commit(Batch(groups={lost.id: lost}), 1)
+    store.commit(Batch(), 1)
+    store.commit(Batch(groups={kept_row.id: kept_row}), 2)
+    assert store.load().groups == {kept_row.id: kept_row}
+    store.close()
+
+
 _VICTIM = """
 import sys
 from exporter.sql_store import SqlStore

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from exporter.errors import CallerError
 from exporter.http import Call
@@ -16,8 +18,9 @@ from exporter.layout import LayoutMemo
 from exporter.routes.gateway import read_push
 from exporter.service import Service
 from exporter.settings import read_settings
+from exporter.sql_store import SqlStore
 from exporter.state import Group
-from exporter.store import GroupRow
+from exporter.store import Batch, GroupRow
 from exporter.writer import group_of_row
 from tests.exporter.conftest import Starter
 from tests.exporter.test_layout import LINES
@@ -88,6 +91,49 @@ def test_a_restart_shows_what_was_shown(make_deck: Starter, method: str, body: b
     before = shown(deck.send("GET", "/metrics").text)
     assert len(before) >= 3
     assert shown(make_deck().send("GET", "/metrics").text) == before
+
+
+@pytest.mark.parametrize(
+    ("known", "other"),
+    [
+        (b"a 1\nb 2\n", b"a \xffb 1\n\xff\n"),
+        (
+            b'# TYPE s summary\ns_sum 1\ns{quantile="nan"} 2\n',
+            b'# TYPE s summary\ns_sum \xffs{quantile="nan"} 1\n\xff\n',
+        ),
+    ],
+)
+def test_what_is_no_utf8_is_never_taken_for_a_known_body(
+    make_deck: Starter, known: bytes, other: bytes
+) -> None:
+    """Such a body was kept as it came once, and no start could read it."""
+    deck = make_deck()
+    assert deck.send("PUT", "/metrics/job/j", known).status == 200
+    answer = deck.send("PUT", "/metrics/job/j", other)
+    assert (answer.status, "invalid UTF-8" in answer.text) == (400, True)
+    before = shown(deck.send("GET", "/metrics").text)
+    assert shown(make_deck().send("GET", "/metrics").text) == before
+
+
+def test_a_group_that_cannot_be_read_is_left_out_until_it_is_pushed_again(
+    make_deck: Starter, tmp_path: Path
+) -> None:
+    """A start shows all others, and says which it does not."""
+    deck = make_deck()
+    assert deck.send("PUT", "/metrics/job/sound", b"m 1\n").status == 200
+    deck.run(deck.app.stop())
+    store = SqlStore(f"sqlite:///{tmp_path}/deck.db")
+    broken = '[["job","broken"]]'
+    store.commit(Batch(groups={broken: GroupRow(broken, b"m \xff\n", None, 1.0, 0.0, None)}), 2)
+    assert any("invalid UTF-8" in line for line in store.check())
+    store.close()
+    with capture_logs() as logged:
+        deck = make_deck(stop=False)
+    assert [(line["event"], line["group"]) for line in logged] == [("a stored group is left out", broken)]
+    assert deck.metrics()['m{instance="",job="sound"}'] == 1.0
+    assert 'm{instance="",job="broken"}' not in deck.metrics()
+    assert deck.send("PUT", "/metrics/job/broken", b"m 2\n").status == 200
+    assert make_deck().metrics()['m{instance="",job="broken"}'] == 2.0
 
 
 def test_of_one_batch_the_last_word_counts(make_deck: Starter) -> None:

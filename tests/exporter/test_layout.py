@@ -110,6 +110,27 @@ def test_a_frame_finds_the_numbers_or_nothing(
             assert found in (None, parse_text(whole).values if plain else None)
 
 
+BYTES = st.lists(
+    st.sampled_from([b"a ", b"b ", b"1", b"\n", b"# 2\n", b"\xff", b"\xfe", b"1\n"]), max_size=8
+).map(b"".join)
+
+
+@given(BYTES, BYTES)
+@example(b"a 1\nb 2\n", b"a \xffb 1\n\xff\n")
+@example(b"a 1\nb 2\n", b"a 1\n\xfe2\n")
+def test_one_head_is_one_text(known: bytes, other: bytes) -> None:
+    """No bytes that a body may bring make it pass for another whose numbers only differ."""
+    try:
+        known.decode()
+    except UnicodeDecodeError:
+        return  # such a body is never remembered
+    one, two = cut_body(known), cut_body(other)
+    if one.head == two.head:
+        assert len(one.numbers) == len(two.numbers)
+        if two.plain:
+            other.decode()
+
+
 def test_a_group_with_two_bodies_is_never_taken_for_the_other() -> None:
     """Whichever came last, the frame that is tried and the layout that is given belong together."""
     memo = LayoutMemo()
