@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from exporter.errors import CommitFailed
 from exporter.index import Index
 from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Hold, Totals, Trade, WeightsDoc
-from exporter.schema import groups, metadata
+from exporter.schema import documents, groups, metadata
 from exporter.sql_store import SqlStore
 from exporter.state import State
 from exporter.store import Batch, GroupRow, Snapshot, Store, TradeQuery
@@ -237,6 +237,23 @@ def test_who_is_not_far_behind_hears_of_each_removal(shared: Store) -> None:
     shared.commit(Batch(groups={gone.id: None}), 2 + KEPT_COMMITS)
     found = changes_since(shared, KEPT_COMMITS)
     assert (found.whole, found.groups) == (False, {gone.id: None})
+
+
+def test_a_store_of_one_writer_keeps_no_trace_of_what_was_removed_long_ago(tmp_path: Path) -> None:
+    """Its file does not grow with every engine and group there ever was."""
+    store = SqlStore(f"sqlite:///{tmp_path}/deck.db", kept_commits=KEPT_COMMITS, journal_bytes=0)
+    gone = group("gone")
+    store.commit(Batch(groups={gone.id: gone}, engines={"x": EngineDoc(pushed_at=1.0)}), 1)
+    store.commit(Batch(groups={group("b").id: group("b")}), 2)  # and "gone" has a row of its own
+    store.commit(Batch(groups={gone.id: None}, engines={"x": None}), 3)
+    for revision in range(4, 4 + 2 * KEPT_COMMITS):
+        row = group(f"g{revision}")
+        store.commit(Batch(groups={row.id: row}), revision)
+    with store.engine.connect() as connection:
+        named = connection.execute(sa.select(groups.c.id).where(groups.c.id == gone.id)).all()
+        engines = connection.execute(sa.select(documents.c.id).where(documents.c.kind == "engine")).all()
+    store.close()
+    assert (named, engines) == ([], [])
 
 
 def test_a_replica_that_slept_through_a_removal_shows_what_the_others_show(postgres: str) -> None:
