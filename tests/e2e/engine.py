@@ -78,6 +78,8 @@ def running_engine() -> Iterator[Engine]:
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if missing:
         raise EngineError(f"{', '.join(missing)} not installed (Debian: docker.io)")
+    if _walled_off():
+        raise EngineError("the firewall of another Docker engine (FORWARD DROP) keeps our containers apart")
     HOME.mkdir(mode=0o700, exist_ok=True)
     HOME.chmod(0o700)
     with (HOME / "lock").open("w") as lock:
@@ -109,6 +111,15 @@ def running_engine() -> Iterator[Engine]:
             yield engine
         finally:
             daemon.stop(timeout=60.0)
+
+
+def _walled_off() -> bool:
+    """Whether what one container sends another would be dropped; a running Docker leaves iptables so."""
+    bridged = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if shutil.which("iptables") is None or not bridged.exists() or bridged.read_text().strip() != "1":
+        return False
+    rules = subprocess.run(["iptables", "-S", "FORWARD"], capture_output=True, text=True, check=False).stdout
+    return "-P FORWARD DROP" in rules
 
 
 def _wait_until_it_answers(engine: Engine, daemon: Child, seconds: float = 60.0) -> None:
