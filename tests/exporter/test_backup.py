@@ -16,6 +16,7 @@ from exporter.backup import backup, check, restore
 from exporter.errors import StoreRefused
 from exporter.schema import groups, journal, metadata
 from exporter.sql_store import SqlStore
+from exporter.store import Batch, GroupRow
 from scripts.native import Child, NativeError, exporter, find_postgres, free_port
 from scripts.native_postgres import running_postgres
 
@@ -242,3 +243,16 @@ def test_a_deck_moves_to_postgresql_and_back(store: Path, tmp_path: Path, postgr
     assert contents(f"sqlite:///{tmp_path}/back.db") == before
     with pytest.raises(StoreRefused, match="is not empty"):
         restore(store, postgres)
+
+
+def test_a_group_with_a_row_and_a_younger_entry_is_backed_up_once(tmp_path: Path) -> None:
+    """The journal's word counts: another text, or that the group is gone."""
+    store = SqlStore(f"sqlite:///{tmp_path}/deck.db", journal_bytes=0)
+    first, gone, other = (GroupRow(f'[["job","{name}"]]', b"m 1\n", None, 1.0, 0.0, None) for name in "abc")
+    newer = GroupRow(first.id, b"m 2\n", None, 2.0, 0.0, None)
+    store.commit(Batch(groups={first.id: first, gone.id: gone}), 1)
+    store.commit(Batch(groups={other.id: other}), 2)
+    store.commit(Batch(groups={first.id: newer, gone.id: None}), 3)
+    store.close()
+    backup(f"sqlite:///{tmp_path}/deck.db", tmp_path / "copy.db")
+    assert contents(f"sqlite:///{tmp_path}/copy.db")["groups"] == [(first.id, newer), (other.id, other)]
