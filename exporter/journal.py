@@ -27,7 +27,8 @@ from exporter.store import GroupRow
 __all__ = ["JOURNAL_BYTES", "Journal", "fold", "group_fields", "newest_groups"]
 
 JOURNAL_BYTES = 4 * 1024 * 1024
-"""Bound of the journal, compressed (JC): some 25,000 pushes of 14 samples, a tenth of a second to fold."""
+"""Bound of the journal, compressed (JC): some 25,000 pushes of 14 samples.  A start reads it whole, in less
+than half a second."""
 _ENTRY_BYTES = 1024 * 1024
 """Text in one entry: a commit of many large groups makes several."""
 _SLACK = 128

@@ -282,7 +282,7 @@ def _readable(state: State, row: GroupRow) -> Group | None:
     try:
         return _admit(state, group_of_row(row))
     except CallerError as unreadable:
-        log.error("a stored group is left out", group=row.id, why=str(unreadable))  # noqa: TRY400 - it is all
+        log.error("a stored group is left out until it is pushed again", group=row.id, why=str(unreadable))  # noqa: TRY400 - it is all
         return None
 
 

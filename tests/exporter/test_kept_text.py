@@ -129,7 +129,9 @@ def test_a_group_that_cannot_be_read_is_left_out_until_it_is_pushed_again(
     store.close()
     with capture_logs() as logged:
         deck = make_deck(stop=False)
-    assert [(line["event"], line["group"]) for line in logged] == [("a stored group is left out", broken)]
+    assert [(line["event"], line["group"]) for line in logged] == [
+        ("a stored group is left out until it is pushed again", broken)
+    ]
     assert deck.metrics()['m{instance="",job="sound"}'] == 1.0
     assert 'm{instance="",job="broken"}' not in deck.metrics()
     assert deck.send("PUT", "/metrics/job/broken", b"m 2\n").status == 200
