@@ -6,6 +6,8 @@ started in its own process group and ended by that id, so nothing is killed that
 
 from __future__ import annotations
 
+import errno
+import http.client
 import os
 import shutil
 import signal
@@ -78,9 +80,18 @@ def free_port() -> int:
 
 
 def port_in_use(port: int) -> bool:
-    """Whether something listens on the loopback port."""
+    """Whether a server started now could not listen on the loopback port.
+
+    Asked by binding: a client's connection, and one closed less than a minute ago, holds its own port too,
+    and nobody answers there.
+    """
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def answers(url: str, timeout: float = 1.0) -> bool:
@@ -88,7 +99,7 @@ def answers(url: str, timeout: float = 1.0) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
             return bool(200 <= answer.status < 300)
-    except (urllib.error.URLError, OSError, ValueError):
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
         return False
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from deckrails.dotenv import DotenvError, read_environment
 from scripts.compose import ComposeError, Stack, find_compose
 from scripts.compose_files import READ_BY, render_for_compose
 from scripts.deck_secrets import PASSWORD, ensure_secrets
-from scripts.native import ROOT
+from scripts.native import ROOT, port_in_use
 from scripts.receivers import ReceiverError
 
 HEALTHY_WITHIN_SECONDS = 420.0
@@ -67,19 +66,9 @@ def taken_ports(stack: Stack, settings: Mapping[str, str]) -> list[str]:
     lines = []
     for name, default, _ in PAGES.values():
         port = settings.get(name, default)
-        if port.isdecimal() and int(port) not in ours and _is_taken(int(port)):
+        if port.isdecimal() and int(port) not in ours and port_in_use(int(port)):
             lines.append(f"another program listens on port {port}: stop it, or set {name} in .env")
     return lines
-
-
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
 
 
 def up(stack: Stack, settings: Mapping[str, str], *, build: bool) -> None:

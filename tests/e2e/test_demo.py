@@ -20,6 +20,8 @@ from scripts.native import ROOT, answers, port_in_use
 from scripts.render import Ports
 
 SECONDS = 30
+OFFSETS = range(10_000, 23_000, 100)
+"""Where no port of the stack meets those that the kernel gives to clients (32768 and up on Linux)."""
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def offset() -> Iterator[int]:
     found = next(
         (
             offset
-            for offset in (choices.randrange(10_000, 50_000, 100) for _ in range(200))
+            for offset in choices.sample(OFFSETS, len(OFFSETS))
             if not any(port_in_use(port) for port in vars(Ports().shifted(offset)).values())
             and not (ROOT / f".demo-{offset}").exists()
         ),
@@ -71,6 +73,15 @@ def running(pid: int) -> bool:
     return True
 
 
+def wait_for_engine(run_dir: Path, demo: subprocess.Popen[str]) -> None:
+    """Wait until the engine, the last program, runs; a demo that ends before it shows what it said."""
+    wait_for(
+        lambda: (run_dir / "pids" / "engine").exists() or demo.poll() is not None, 90, "the engine starts"
+    )
+    if demo.poll() is not None:
+        pytest.fail(f"the demo ended with {demo.returncode}:\n{demo.communicate()[0]}")
+
+
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -84,7 +95,7 @@ def test_the_loop_closes_although_the_allocator_and_prometheus_are_killed(offset
     run_dir = ROOT / f".demo-{offset}"
     ports = Ports().shifted(offset)
     with running_demo(offset, SECONDS) as demo:
-        wait_for((run_dir / "pids" / "engine").exists, 90, "the engine starts")
+        wait_for_engine(run_dir, demo)
         killed = {name: pid_of(run_dir, name) for name in ("allocator", "prometheus")}
         for pid in killed.values():
             os.kill(pid, signal.SIGKILL)
@@ -109,7 +120,7 @@ def test_ctrl_c_ends_every_child(offset: int) -> None:
     """An interrupt ends the demo and all that it started."""
     run_dir = ROOT / f".demo-{offset}"
     with running_demo(offset, 600) as demo:
-        wait_for((run_dir / "pids" / "engine").exists, 90, "the engine starts")
+        wait_for_engine(run_dir, demo)
         demo.send_signal(signal.SIGINT)
         output, _ = demo.communicate(timeout=60)
     assert "Traceback" not in output

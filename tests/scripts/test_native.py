@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 
-from scripts.native import NativeError, find_program
+from scripts.native import NativeError, answers, find_program, free_port, port_in_use
 
 
 def program(path: Path) -> str:
@@ -31,3 +33,54 @@ def test_a_program_that_is_missing_names_its_package(tmp_path: Path, monkeypatch
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NativeError, match=r"alertmanager is not on PATH: .*package prometheus-alertmanager"):
         find_program("alertmanager")
+
+
+def test_a_port_that_nobody_holds_is_free() -> None:
+    """A port that was free a moment ago can be had."""
+    assert not port_in_use(free_port())
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_port_that_a_client_connects_from_is_in_use(closed: bool) -> None:
+    """No server can listen there, open or closed a moment ago, though nobody answers."""
+    port = free_port()
+    with socket.socket() as server, socket.socket() as client:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        client.bind(("127.0.0.1", port))
+        client.connect(server.getsockname())
+        accepted, _ = server.accept()
+        if closed:
+            client.close()
+            accepted.close()
+        assert port_in_use(port)
+        accepted.close()
+
+
+def test_a_port_that_a_server_left_is_free() -> None:
+    """Its clients' connections may linger; the next server can listen all the same, as servers reuse."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        accepted, _ = server.accept()
+        accepted.close()
+        client.close()
+    assert not port_in_use(port)
+
+
+def test_a_server_that_speaks_no_http_does_not_answer() -> None:
+    """Whatever stands on the port of a program that starts, the wait goes on instead of breaking off."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def echo() -> None:
+            accepted, _ = server.accept()
+            with accepted:
+                accepted.sendall(accepted.recv(4096))
+
+        thread = threading.Thread(target=echo)
+        thread.start()
+        assert not answers(f"http://127.0.0.1:{server.getsockname()[1]}/-/ready")
+        thread.join()
