@@ -214,6 +214,11 @@ class State:
         """Every series that pushes made: what the limit counts."""
         return self.series + self.computed
 
+    @property
+    def shown(self) -> tuple[int, int, int]:
+        """Names what /status shows, ages apart: the deck's revision, how many groups, how many series."""
+        return self.deck_revision, len(self.groups), self.all_series
+
     def count_computed(self) -> int:
         """Series of totals, breakers and shares; those that always exist are nobody's push."""
         return (

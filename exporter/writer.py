@@ -136,10 +136,10 @@ class Writer:
         self._released = True
         self._announce()
 
-    async def changed(self, seconds: float, seen: int) -> None:
-        """Wait until the deck's revision is no longer `seen`, at most so many seconds."""
+    async def changed(self, seconds: float, seen: tuple[int, int, int]) -> None:
+        """Wait until the state shows something else than `seen`, at most so many seconds."""
         async with asyncio.timeout(seconds):
-            while self.state.deck_revision == seen and not (self._closing or self._released):
+            while self.state.shown == seen and not (self._closing or self._released):
                 await self._changed.wait()
 
     async def _in_thread(self, call: Callable[..., _T], *args: Any) -> _T:
@@ -202,8 +202,9 @@ class Writer:
             draft.rollback()
             raise
         self._telemetry.commit_seconds.observe(self._clock() - start)
+        shown = self.state.shown
         draft.apply(revision)
-        if draft.touches_deck:
+        if self.state.shown != shown:
             self._announce()
         return results
 

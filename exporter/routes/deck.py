@@ -143,7 +143,7 @@ def _hold(hold: Any) -> dict[str, Any]:
 
 def status_etag(service: Service) -> bytes:
     """Names what /status shows, ages apart."""
-    return f'"{service.state.deck_revision}"'.encode()
+    return f'"{"-".join(map(str, service.state.shown))}"'.encode()
 
 
 async def get_status(service: Service, call: Call) -> Reply:
@@ -166,7 +166,7 @@ async def get_status(service: Service, call: Call) -> Reply:
     seen = call.headers.get(b"if-none-match")
     if seen is not None and etag_matches(seen, status_etag(service)):
         try:
-            await service.writer.changed(wait, service.state.deck_revision)
+            await service.writer.changed(wait, service.state.shown)
         except TimeoutError:
             return Reply(304, headers=[(b"etag", status_etag(service))])
         if etag_matches(seen, status_etag(service)):

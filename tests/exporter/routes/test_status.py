@@ -12,11 +12,12 @@ def etag(deck: Deck) -> str:
 
 
 def test_nothing_new_is_304(deck: Deck) -> None:
-    """The tag names what is shown, ages and pushed groups apart."""
+    """The tag names what is shown, ages apart: of what others push, how much there is."""
     deck.send("POST", "/metrics/push", {"equity_usd": 1})
+    deck.send("PUT", "/metrics/job/other", b"m 1\n")
     seen = etag(deck)
     deck.tick(5)
-    deck.send("PUT", "/metrics/job/other", b"m 1\n")
+    deck.send("PUT", "/metrics/job/other", b"m 2\n")
     answer = deck.send("GET", "/status", headers={"If-None-Match": seen})
     assert (answer.status, answer.body, answer.headers["etag"]) == (304, b"", seen)
     for path, body in (
@@ -27,9 +28,19 @@ def test_nothing_new_is_304(deck: Deck) -> None:
         before = etag(deck)
         deck.send("POST", path, body)
         assert deck.send("GET", "/status", headers={"If-None-Match": before}).status == 200
+    for method, text in (("PUT", b"m 1\n"), ("POST", b"n 1\n"), ("DELETE", b"")):
+        before = etag(deck)
+        deck.send(method, "/metrics/job/more", text)
+        answer = deck.send("GET", "/status", headers={"If-None-Match": before})
+        assert answer.status == 200
+        assert etag(deck) != before
 
 
-def test_a_waiting_reader_hears_of_a_change(deck: Deck) -> None:
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/breakers/manual", {"tripped": True, "reason": "x"}), ("/metrics/job/new", b"m 1\n")],
+)
+def test_a_waiting_reader_hears_of_a_change(deck: Deck, path: str, body: object) -> None:
     """With wait the answer comes with the change, not at the end of the time."""
     seen = etag(deck)
 
@@ -39,9 +50,9 @@ def test_a_waiting_reader_hears_of_a_change(deck: Deck) -> None:
         )
         await asyncio.sleep(0)
         early = waiting.done()
-        await deck.request("POST", "/breakers/manual", {"tripped": True, "reason": "x"})
+        await deck.request("POST", path, body)
         answer = await waiting
-        assert answer.json["halted"] is True
+        assert (answer.status, answer.headers["etag"] != seen) == (200, True)
         return early
 
     assert deck.run(both()) is False
