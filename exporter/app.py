@@ -14,7 +14,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from exporter.auth import Auth, read_tokens, refuse_foreign_page
+from exporter.auth import Auth, read_tokens
 from exporter.catalogue import PUSHED_KINDS
 from exporter.docs_page import docs_page
 from exporter.errors import CallerError, ExporterError, NotFound, TooLarge, WrongMethod
@@ -225,9 +225,7 @@ async def _answer(
     outcome = "accepted"
     try:
         headers = dict(scope["headers"])
-        if route.body:
-            refuse_foreign_page(headers)
-        caller = service.auth.check(headers.get(b"authorization"), route.scope)
+        caller = service.auth.check(headers, route.scope)
         body = await _read_body(receive, service.settings.max_body_bytes) if route.body else b""
         call = Call(scope["method"], path, scope["query_string"], headers, body, params, caller.name)
         return await route.handler(service, call)

@@ -13,11 +13,12 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from exporter.errors import Forbidden, SettingsError, Unauthorized
 
-__all__ = ["SCOPES", "Auth", "Caller", "read_tokens", "refuse_foreign_page"]
+__all__ = ["SCOPES", "Auth", "Caller", "read_tokens"]
 
 SCOPES = frozenset({"push", "allocate", "operate", "read"})
 _LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+([a-z,]+)(?:[ \t]+(\S.*))?\Z")
@@ -87,26 +88,28 @@ def _digest(token: bytes) -> str:
 
 
 class Auth:
-    """Checks the Authorization header of a request."""
+    """Checks where a request comes from and what its token may do."""
 
     def __init__(self, tokens: Iterable[Token] = (), *, read_auth: bool = False) -> None:
         self._tokens = list(tokens)
         self._read_auth = read_auth
 
-    def check(self, header: bytes | None, scope: str | None) -> Caller:
+    def check(self, headers: Mapping[bytes, bytes], scope: str | None) -> Caller:
         """Who calls.
 
         Args:
-            header: `Bearer TOKEN`, or `Basic` with the token as password.
+            headers: By lower-case name; Authorization is `Bearer TOKEN`, or `Basic` with it as password.
             scope: What the route asks for; None for routes open to all.
 
         Raises:
             Unauthorized: A token is needed and there is none or an unknown one.
-            Forbidden: The token has other scopes.
+            Forbidden: The token has other scopes, or a web page of another site would write.
         """
+        if scope not in (None, "read") and b"origin" in headers:
+            self._refuse_foreign_page(headers[b"origin"], headers.get(b"host", b""))
         if not self._tokens or scope is None or (scope == "read" and not self._read_auth):
             return ANYONE
-        presented = _token_of(header)
+        presented = _token_of(headers.get(b"authorization"))
         if presented is None:
             raise Unauthorized(
                 "this route needs a token: send `Authorization: Bearer TOKEN`, or Basic with it as password"
@@ -124,21 +127,28 @@ class Auth:
             )
         return caller
 
+    def _refuse_foreign_page(self, origin: bytes, host: bytes) -> None:
+        """Let no web page of another site write: a browser sends its form to a loopback deck without asking.
 
-def refuse_foreign_page(headers: Mapping[bytes, bytes]) -> None:
-    """Let no web page of another site write: a browser sends its form to a loopback deck without asking.
+        Without tokens a page is the deck's own under an address or localhost alone: any other name may have
+        been pointed here by the page's owner (DNS rebinding).  What is no browser sends no Origin.
+        """
+        own = origin.partition(b"://")[2].lower() == host.lower()
+        if own and (self._tokens or _is_of_this_machine(host)):
+            return
+        shown = origin[:80].decode("latin-1")
+        raise Forbidden(f"Origin is {shown!r}: a web page of another site may not write here", "Origin")
 
-    Args:
-        headers: By lower-case name; what is no browser sends no Origin.
 
-    Raises:
-        Forbidden: The request comes from a page that is not this deck's own.
-    """
-    origin = headers.get(b"origin")
-    if origin is None or origin.partition(b"://")[2].lower() == headers.get(b"host", b"").lower():
-        return
-    shown = origin[:80].decode("latin-1")
-    raise Forbidden(f"Origin is {shown!r}: a web page of another site may not write here", "Origin")
+def _is_of_this_machine(host: bytes) -> bool:
+    name = re.sub(r":[0-9]*$", "", host.decode("latin-1")).lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _token_of(header: bytes | None) -> bytes | None:

@@ -66,7 +66,7 @@ def push(service: Service, call: Call, answer: Callable[[Reply], None]) -> None:
         answer(reply)
 
     try:
-        service.auth.check(call.headers.get(b"authorization"), "push")
+        service.auth.check(call.headers, "push")
         service.writer.enqueue(read_push(service, call), done)
     except ExporterError as error:
         done(error)
@@ -90,7 +90,7 @@ def count_refusal(service: Service, error: CallerError) -> None:
 
 async def _delete(service: Service, call: Call) -> Reply:
     try:
-        service.auth.check(call.headers.get(b"authorization"), "push")
+        service.auth.check(call.headers, "push")
         await service.writer.submit(DeleteGroup(_pusher(service, call.path).key))
     except CallerError as error:
         service.telemetry.rejections.labels(reason=error.reason).inc()

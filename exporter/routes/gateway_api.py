@@ -52,11 +52,10 @@ async def handle(service: Service, call: Call) -> Reply:
 
 async def _answer(service: Service, call: Call) -> tuple[Reply, str]:
     path, method = call.path, call.method
-    authorization = call.headers.get(b"authorization")
     if path in (b"/", b"/-/quit") and method == "OPTIONS":
         return Reply(200, headers=[(b"allow", ALLOWED[path.decode()].encode())]), "options"
     if path == b"/":
-        service.auth.check(authorization, "read")
+        service.auth.check(call.headers, "read")
         _want(call, "GET")
         return Reply(200, _front_page(service).encode(), "text/html; charset=utf-8"), "status"
     if path == b"/-/quit":
@@ -64,15 +63,15 @@ async def _answer(service: Service, call: Call) -> tuple[Reply, str]:
     if method == "OPTIONS":
         return Reply(200, headers=[*_CORS]), "api/v1/options"
     if path == b"/api/v1/status":
-        service.auth.check(authorization, "read")
+        service.auth.check(call.headers, "read")
         _want(call, "GET")
         return _success(_status(service)), "api/v1/status"
     if path == b"/api/v1/metrics":
-        service.auth.check(authorization, "read")
+        service.auth.check(call.headers, "read")
         _want(call, "GET")
         return _success([_group(group) for group in service.state.groups.values()]), "api/v1/metrics"
     if path == b"/api/v1/admin/wipe" and service.settings.admin_api:
-        service.auth.check(authorization, "operate")
+        service.auth.check(call.headers, "operate")
         _want(call, "PUT")
         await service.writer.submit(Wipe())
         return Reply(202), "wipe"
@@ -91,7 +90,7 @@ def _quit(service: Service, call: Call) -> Reply:
         raise WrongMethod("Method Not Allowed", "GET, OPTIONS, POST, PUT")
     if not service.settings.admin_api or service.stop is None:
         return Reply(403, b"Lifecycle API is not enabled.", PLAIN)
-    service.auth.check(call.headers.get(b"authorization"), "operate")
+    service.auth.check(call.headers, "operate")
     service.stop()
     return Reply(200, b"Requesting termination... Goodbye!", PLAIN)
 
