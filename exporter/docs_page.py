@@ -6,7 +6,7 @@ stranger's server hands to an operator's browser has no business beside a breake
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -72,22 +72,37 @@ def _section(page: Page, method: str, path: str, operation: Page) -> str:
         ]
         parts.append(_table(("Argument", "Where", "What"), rows))
     if "requestBody" in operation:
-        body = operation["requestBody"]["content"]["application/json"]["schema"]
-        parts.append(f"<p>Body: {escape(_kind(page, body))}.</p>")
-        parts += [
-            f"<h3>{escape(name)}</h3>{_fields(page, page['components']['schemas'][name])}"
-            for name in dict.fromkeys(_named(page, body))
-        ]
+        parts += _shapes(page, "Body", operation["requestBody"]["content"], _taken)
+    parts += _shapes(page, "Answer", operation["responses"]["200"]["content"], _given)
     return "".join(parts) + "</section>"
 
 
-def _fields(page: Page, schema: Page) -> str:
+def _shapes(page: Page, title: str, content: Page, fields: Callable[[Page, Page], str]) -> Iterator[str]:
+    """What goes in or out, and the fields of each shape in it."""
+    kinds = (
+        _kind(page, one["schema"]) if media == "application/json" else media for media, one in content.items()
+    )
+    yield f"<p>{title}: {escape(' or '.join(kinds))}.</p>"
+    schema = content.get("application/json", {}).get("schema", {})
+    for name in dict.fromkeys(_named(page, schema)):
+        yield f"<h3>{escape(name)}</h3>{fields(page, page['components']['schemas'][name])}"
+
+
+def _taken(page: Page, schema: Page) -> str:
     required = schema.get("required", ())
     rows = [
         (name, _kind(page, field), _span(field), "required" if name in required else "")
         for name, field in schema["properties"].items()
     ]
     return _table(("Field", "Value", "Bounds", ""), rows)
+
+
+def _given(page: Page, schema: Page) -> str:
+    rows = [
+        (name, _kind(page, field) + (" or null" if _NULL in field.get("anyOf", ()) else ""))
+        for name, field in schema["properties"].items()
+    ]
+    return f"<p>{escape(schema['description'].partition(chr(10))[0])}</p>{_table(('Field', 'Value'), rows)}"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
@@ -132,7 +147,7 @@ _NULL = {"type": "null"}
 
 
 def _named(page: Page, schema: Page) -> Iterator[str]:
-    """Every component that a body of this schema may have, outermost first."""
+    """Every component that JSON of this schema may have, outermost first."""
     if "$ref" in schema:
         name = str(schema["$ref"]).rpartition("/")[2]
         yield name
@@ -142,3 +157,5 @@ def _named(page: Page, schema: Page) -> Iterator[str]:
         yield from _named(page, inner)
     if schema.get("type") == "array":
         yield from _named(page, schema["items"])
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from _named(page, schema["additionalProperties"])

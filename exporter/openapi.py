@@ -9,6 +9,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from exporter.answers import Trades
 from exporter.messages import (
     MAP_RANGES,
     MAX_AMOUNT,
@@ -97,10 +98,12 @@ def describe(api: FastAPI) -> dict[str, Any]:
     if api.openapi_schema:
         return api.openapi_schema
     page = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
-    bodies = list(dict.fromkeys(shape for route in ROUTES for shape in route.body))
-    schemas, components = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
+    shapes = list(
+        dict.fromkeys(shape for route in ROUTES for shape in (*route.body, route.answer) if shape is not None)
+    )
+    schemas, components = msgspec.json.schema_components(shapes, ref_template="#/components/schemas/{name}")
     _bound(components)
-    by_shape = {str(shape): schema for shape, schema in zip(bodies, schemas, strict=True)}
+    by_shape = {str(shape): schema for shape, schema in zip(shapes, schemas, strict=True)}
     page["components"] = {
         "schemas": {**components, "Error": _ERROR},
         "securitySchemes": {
@@ -117,6 +120,18 @@ def describe(api: FastAPI) -> dict[str, Any]:
 def operation_id(route: Route) -> str:
     """A name for clients that are generated from the page."""
     return f"{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}"
+
+
+def _done(route: Route, by_shape: dict[str, Any]) -> dict[str, Any]:
+    if route.answer is None:
+        return {"description": "Done.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    content = {"application/json": {"schema": by_shape[str(route.answer)]}}
+    if route.answer is Trades:
+        content["text/csv"] = {"schema": {"type": "string"}}
+    done: dict[str, Any] = {"description": "Done.", "content": content}
+    if any(name in ("If-None-Match", "If-Match") for name, _ in route.headers):
+        done["headers"] = {"ETag": {"required": True, "schema": {"type": "string"}}}
+    return done
 
 
 def _operation(route: Route, by_shape: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +165,7 @@ def _operation(route: Route, by_shape: dict[str, Any]) -> dict[str, Any]:
             ),
         ],
         "responses": {
-            "200": {"description": "Done.", "content": {route.content_type: {"schema": {}}}},
+            "200": _done(route, by_shape),
             "4XX": error,
             "503": {**error, "description": "Not durable, nothing was applied: retry."},
         },

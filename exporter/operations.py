@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from exporter import breakers as machine
+from exporter.answers import Accepted, AlertsTaken, TradesAccepted
 from exporter.deck import engine_families, engine_group, merge_push
 from exporter.errors import Conflict, Invalid, PreconditionFailed
 from exporter.families import Chunk, FamilyShape, compile_family, fill
@@ -115,7 +116,7 @@ class PushEngine(NoTrades):
     who: str
     ttl_seconds: float | None = None
 
-    def plan(self, draft: Draft) -> dict[str, int]:
+    def plan(self, draft: Draft) -> Accepted:
         """How many values were taken."""
         engine = self.push.engine
         key = group_key(engine_group(engine))
@@ -173,7 +174,7 @@ class PushEngine(NoTrades):
             else:
                 continue
             change_breaker(draft, engine, name, after, "engine", reason, self.who)
-        return {"accepted": self.accepted}
+        return Accepted(accepted=self.accepted)
 
 
 _ENGINE_NAMES = frozenset(
@@ -197,7 +198,7 @@ class RecordTrades:
         """Ids to look up."""
         return [(trade.engine, trade.trade_id) for trade in self.trades]
 
-    def plan(self, draft: Draft) -> dict[str, int]:
+    def plan(self, draft: Draft) -> TradesAccepted:
         """How many were new and how many were known."""
         fresh: dict[TradeKey, Trade] = {}
         duplicates, seq = 0, draft.trade_seq
@@ -238,7 +239,7 @@ class RecordTrades:
             draft.put_total(key, total)
         draft.trades.update(fresh)
         draft.trade_seq = seq
-        return {"accepted": len(fresh), "duplicates": duplicates}
+        return TradesAccepted(accepted=len(fresh), duplicates=duplicates)
 
 
 @dataclass(slots=True)
@@ -330,7 +331,7 @@ class TakeAlerts(NoTrades):
     rules: Mapping[str, AlertRule]
     who: str
 
-    def plan(self, draft: Draft) -> dict[str, Any]:
+    def plan(self, draft: Draft) -> AlertsTaken:
         """Which breakers were tripped and released, and how many alerts concern none."""
         tripped: set[str] = set()
         released: set[str] = set()
@@ -342,12 +343,12 @@ class TakeAlerts(NoTrades):
                 trips, lets_go = self._apply(draft, alert, rule)
                 tripped |= {rule.breaker} if trips else set()
                 released |= {rule.breaker} if lets_go else set()
-        return {
-            "accepted": len(self.request.alerts),
-            "tripped": sorted(tripped),
-            "released": sorted(released),
-            "ignored": ignored,
-        }
+        return AlertsTaken(
+            accepted=len(self.request.alerts),
+            tripped=sorted(tripped),
+            released=sorted(released),
+            ignored=ignored,
+        )
 
     def _rules_of(self, alert: AlertIn) -> list[AlertRule]:
         """What an alert trips: the breaker it is mapped to, and the one of its own label."""

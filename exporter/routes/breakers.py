@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
 import structlog
 
+from exporter.answers import BreakersHistory, OneBreaker, breaker_view, breakers_of
 from exporter.http import Call, Reply, json_reply
 from exporter.messages import check_engine, check_name, read_alerts, read_breaker
 from exporter.operations import SwitchBreaker, TakeAlerts
 from exporter.records import DEFAULT_ENGINE, BreakerDoc
-from exporter.routes.deck import MAX_PAGE, breaker_view, whole_number
+from exporter.routes.deck import MAX_PAGE, whole_number
 from exporter.service import Service
 
 __all__ = ["get_breakers", "get_history", "post_alerts", "post_breaker"]
@@ -20,16 +20,7 @@ log = structlog.get_logger(__name__)
 async def get_breakers(service: Service, call: Call) -> Reply:
     """GET /breakers."""
     engine = check_engine(call.arguments("engine").get("engine", DEFAULT_ENGINE))
-    state, now = service.state, service.now()
-    source = engine if (engine, "manual") in state.breakers else "*"
-    views = {
-        name: breaker_view(doc, now)
-        for (owner, name), doc in sorted(state.breakers.items())
-        if owner == source
-    }
-    return json_reply(
-        {"engine": engine, "halted": any(view["open"] for view in views.values()), "breakers": views}
-    )
+    return json_reply(breakers_of(service.state, engine, service.now()))
 
 
 async def get_history(service: Service, call: Call) -> Reply:
@@ -40,12 +31,7 @@ async def get_history(service: Service, call: Call) -> Reply:
     breaker = arguments.get("breaker")
     found = await service.read(lambda: service.reader.read_breaker_history(breaker, before, limit + 1))
     page = found[:limit]
-    return json_reply(
-        {
-            "history": [msgspec.structs.asdict(change) for change in page],
-            "next_before": page[-1].seq if len(found) > limit else None,
-        }
-    )
+    return json_reply(BreakersHistory(history=page, next_before=page[-1].seq if len(found) > limit else None))
 
 
 async def post_breaker(service: Service, call: Call) -> Reply:
@@ -57,7 +43,7 @@ async def post_breaker(service: Service, call: Call) -> Reply:
     answer = await service.writer.submit(SwitchBreaker(name, read_breaker(call.body), engine, call.who))
     shown = engine or DEFAULT_ENGINE
     doc: BreakerDoc = answer[shown]
-    return json_reply({"breaker": name, "engine": shown, **breaker_view(doc, service.now())})
+    return json_reply(OneBreaker(breaker=name, engine=shown, **breaker_view(doc, service.now())))
 
 
 async def post_alerts(service: Service, call: Call) -> Reply:

@@ -6,18 +6,18 @@ import csv
 import io
 import math
 import re
-from typing import Any
 
+from exporter.answers import Trades, TradeView, status_of, trade_view
 from exporter.errors import Invalid, TooLarge
 from exporter.http import Call, Reply, etag_matches, group_ttl, json_reply
 from exporter.messages import check_engine, epoch_seconds, read_metrics, read_trades
 from exporter.operations import PushEngine, RecordTrades
-from exporter.records import DEFAULT_ENGINE, BreakerDoc, EngineDoc, Trade
+from exporter.records import DEFAULT_ENGINE, Trade
 from exporter.service import Service
 from exporter.state import TOTALS_SERIES
 from exporter.store import TradeQuery
 
-__all__ = ["breaker_view", "get_status", "get_trades", "post_metrics", "post_trades"]
+__all__ = ["get_status", "get_trades", "post_metrics", "post_trades"]
 
 MAX_PAGE = 10_000
 _WHOLE = re.compile(r"-?[0-9]{1,40}")
@@ -84,9 +84,6 @@ def _time(arguments: dict[str, str], field: str) -> float | None:
         return epoch_seconds(text, field)
 
 
-_COLUMNS = ("trade_id", "ts", "strategy", "symbol", "side", "qty", "price", "fee_usd", "pnl_usd", "engine")
-
-
 async def get_trades(service: Service, call: Call) -> Reply:
     """GET /trades."""
     arguments = call.arguments("strategy", "since", "until", "cursor", "limit", "engine")
@@ -107,38 +104,15 @@ async def get_trades(service: Service, call: Call) -> Reply:
     if b"text/csv" in call.headers.get(b"accept", b""):
         headers = [] if cursor is None else [(b"x-next-cursor", cursor.encode())]
         return Reply(200, _csv(page), "text/csv; charset=utf-8", headers)
-    return json_reply({"trades": [_trade(trade) for trade in page], "next_cursor": cursor})
-
-
-def _trade(trade: Trade) -> dict[str, Any]:
-    return {column: getattr(trade, column) for column in _COLUMNS}
+    return json_reply(Trades(trades=[trade_view(trade) for trade in page], next_cursor=cursor))
 
 
 def _csv(page: list[Trade]) -> bytes:
     out = io.StringIO()
     rows = csv.writer(out)
-    rows.writerow(_COLUMNS)
-    rows.writerows([["" if (v := getattr(t, c)) is None else v for c in _COLUMNS] for t in page])
+    rows.writerow(TradeView.__annotations__)
+    rows.writerows(trade_view(trade).values() for trade in page)  # None is written as nothing
     return out.getvalue().encode()
-
-
-def breaker_view(doc: BreakerDoc, now: float) -> dict[str, Any]:
-    """A breaker as /status and /breakers show it."""
-    holds = {source: hold for source, hold in doc.holds.items() if hold.until is None or hold.until > now}
-    first = min(holds.values(), key=lambda hold: hold.since, default=None)
-    return {
-        "open": bool(holds),
-        "sources": sorted(holds),
-        "since": first.since if first else None,
-        "reason": first.reason if first else None,
-        "trips": doc.trips,
-        "holds": {source: _hold(hold) for source, hold in sorted(holds.items())},
-        "changed_at": doc.changed_at or None,
-    }
-
-
-def _hold(hold: Any) -> dict[str, Any]:
-    return {"since": hold.since, "reason": hold.reason, "until": hold.until, "latched": hold.latched}
 
 
 def status_etag(service: Service) -> bytes:
@@ -172,52 +146,6 @@ async def get_status(service: Service, call: Call) -> Reply:
         if etag_matches(seen, status_etag(service)):
             return Reply(304, headers=[(b"etag", status_etag(service))])
     return json_reply(
-        _status(service, engine),
+        status_of(service.state, engine, service.now(), service.version),
         headers=[(b"etag", status_etag(service)), (b"cache-control", b"no-cache")],
     )
-
-
-def _status(service: Service, engine: str) -> dict[str, Any]:
-    state, now = service.state, service.now()
-    doc = state.engines.get(engine) or EngineDoc()
-    # An engine that never pushed is shown what every engine starts from.
-    source = engine if (engine, "manual") in state.breakers else "*"
-    breakers = {
-        name: breaker_view(found, now)
-        for (owner, name), found in sorted(state.breakers.items())
-        if owner == source
-    }
-    weights = state.weights
-    updated = weights.updated_at or None
-    return {
-        "version": service.version,
-        "engine": engine,
-        "engines": sorted(state.engine_names()),
-        "now": now,
-        "halted": any(view["open"] for view in breakers.values()),
-        "metrics": {
-            name: {"value": value, "age_seconds": max(now - at, 0.0)}
-            for name, (value, at) in doc.scalars.items()
-        },
-        "pushed_at": doc.pushed_at or None,
-        "age_seconds": max(now - doc.pushed_at, 0.0) if doc.pushed_at else None,
-        "info": doc.info,
-        **{
-            field: {strategy: value for strategy, (value, _) in doc.strategies.get(field, {}).items()}
-            for field in ("pnl_by_strategy", "exposure_by_strategy", "drawdown_pct_by_strategy")
-        },
-        "pnl_age_seconds": {
-            strategy: max(now - at, 0.0)
-            for strategy, (_, at) in doc.strategies.get("pnl_by_strategy", {}).items()
-        },
-        "risk_share": weights.weights,
-        "weights": {
-            "version": weights.version,
-            "updated_at": updated,
-            "age_seconds": None if updated is None else max(now - updated, 0.0),
-            "reason": weights.reason,
-        },
-        "breakers": breakers,
-        "groups": len(state.groups),
-        "series": state.all_series,
-    }

@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from exporter.answers import (
+    Accepted,
+    AlertsTaken,
+    Breakers,
+    BreakersHistory,
+    OneBreaker,
+    Status,
+    Trades,
+    TradesAccepted,
+    Weights,
+    WeightsHistory,
+)
 from exporter.http import Call, Reply
 from exporter.messages import AlertsIn, BreakerIn, MetricsIn, TradeIn, TradesIn, WeightsIn
 from exporter.routes import breakers, deck, health, scrape, weights
@@ -22,6 +34,7 @@ class Route:
     Attributes:
         path: As FastAPI writes it.
         scope: What a token needs; None is open to all.
+        answer: Shape of a 200's JSON; None is text.
         body: Shapes a request body may have; none for no body.
         arguments: Query arguments, with what each is.
         api: Label of `exporter_pushes_total` under which it is counted; None is not a push.
@@ -32,11 +45,11 @@ class Route:
     handler: Handler
     scope: str | None
     summary: str
+    answer: object | None = None
     body: tuple[object, ...] = ()
     arguments: tuple[tuple[str, str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     api: str | None = None
-    content_type: str = "application/json"
 
 
 _ENGINE = ("engine", "string", "Engine; the default engine's view without it.")
@@ -50,6 +63,7 @@ ROUTES: tuple[Route, ...] = (
         deck.post_metrics,
         "push",
         "Push an engine's values.",
+        Accepted,
         (MetricsIn,),
         arguments=(_PUSHER,),
         headers=(
@@ -63,6 +77,7 @@ ROUTES: tuple[Route, ...] = (
         deck.post_trades,
         "push",
         "Record trades, each id once.",
+        TradesAccepted,
         (TradeIn, list[TradeIn], TradesIn),
         arguments=(_PUSHER,),
         api="deck",
@@ -73,6 +88,7 @@ ROUTES: tuple[Route, ...] = (
         deck.get_trades,
         "read",
         "Trades in order of arrival; Accept: text/csv for CSV.",
+        Trades,
         arguments=(
             ("strategy", "string", "Only this strategy."),
             ("engine", "string", "Only this engine."),
@@ -88,6 +104,7 @@ ROUTES: tuple[Route, ...] = (
         deck.get_status,
         "read",
         "Everything the deck shows.",
+        Status,
         arguments=(
             _ENGINE,
             ("wait", "number", "With If-None-Match: wait so many seconds for a change, 0 to 60."),
@@ -100,6 +117,7 @@ ROUTES: tuple[Route, ...] = (
         weights.post_weights,
         "allocate",
         "Put risk shares in force.",
+        Weights,
         (WeightsIn,),
         headers=(("If-Match", "The version the decision was made on, in quotes."),),
     ),
@@ -109,6 +127,7 @@ ROUTES: tuple[Route, ...] = (
         weights.get_weights,
         "read",
         "Risk shares in force.",
+        Weights,
         headers=(("If-None-Match", "ETag of the last answer."),),
     ),
     Route(
@@ -117,6 +136,7 @@ ROUTES: tuple[Route, ...] = (
         weights.get_history,
         "read",
         "Every version, newest first.",
+        WeightsHistory,
         arguments=(("before", "integer", "next_before of the last page."), _LIMIT),
     ),
     Route(
@@ -125,6 +145,7 @@ ROUTES: tuple[Route, ...] = (
         breakers.get_breakers,
         "read",
         "Breakers and who holds them.",
+        Breakers,
         arguments=(_ENGINE,),
     ),
     Route(
@@ -133,6 +154,7 @@ ROUTES: tuple[Route, ...] = (
         breakers.get_history,
         "read",
         "Every change of a breaker, newest first.",
+        BreakersHistory,
         arguments=(
             ("breaker", "string", "Only this breaker."),
             ("before", "integer", "next_before of the last page."),
@@ -145,11 +167,18 @@ ROUTES: tuple[Route, ...] = (
         breakers.post_breaker,
         "operate",
         "Trip or release a breaker by hand.",
+        OneBreaker,
         (BreakerIn,),
         arguments=(("engine", "string", "Only this engine; every engine without it."),),
     ),
     Route(
-        "POST", "/alerts", breakers.post_alerts, "operate", "Alertmanager's webhook, version 4.", (AlertsIn,)
+        "POST",
+        "/alerts",
+        breakers.post_alerts,
+        "operate",
+        "Alertmanager's webhook, version 4.",
+        AlertsTaken,
+        (AlertsIn,),
     ),
     Route(
         "GET",
@@ -157,8 +186,7 @@ ROUTES: tuple[Route, ...] = (
         scrape.get_metrics,
         "read",
         "The page Prometheus scrapes.",
-        content_type="text/plain",
     ),
-    Route("GET", "/-/healthy", health.get_healthy, None, "The process answers.", content_type="text/plain"),
-    Route("GET", "/-/ready", health.get_ready, None, "The store is loaded.", content_type="text/plain"),
+    Route("GET", "/-/healthy", health.get_healthy, None, "The process answers."),
+    Route("GET", "/-/ready", health.get_ready, None, "The store is loaded."),
 )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
+from exporter.answers import WeightsHistory, weights_view
 from exporter.errors import Invalid, PreconditionFailed
 from exporter.http import Call, Reply, etag_matches, json_reply
 from exporter.messages import read_weights
@@ -21,18 +18,12 @@ def _etag(doc: WeightsDoc) -> list[tuple[bytes, bytes]]:
     return [(b"etag", f'"{doc.version}"'.encode())]
 
 
-def _view(doc: WeightsDoc) -> dict[str, Any]:
-    view = msgspec.structs.asdict(doc)
-    view["updated_at"] = doc.updated_at or None
-    return view
-
-
 async def post_weights(service: Service, call: Call) -> Reply:
     """POST /allocator/weights."""
     call.arguments()
     operation = SetWeights(read_weights(call.body), _if_match(call), call.who, service.settings.max_series)
     doc = await service.writer.submit(operation)
-    return json_reply(_view(doc), headers=_etag(doc))
+    return json_reply(weights_view(doc), headers=_etag(doc))
 
 
 def _if_match(call: Call) -> int | None:
@@ -60,7 +51,7 @@ async def get_weights(service: Service, call: Call) -> Reply:
     doc = service.state.weights
     if etag_matches(call.headers.get(b"if-none-match", b""), f'"{doc.version}"'.encode()):
         return Reply(304, headers=_etag(doc))
-    return json_reply(_view(doc), headers=_etag(doc))
+    return json_reply(weights_view(doc), headers=_etag(doc))
 
 
 async def get_history(service: Service, call: Call) -> Reply:
@@ -71,8 +62,8 @@ async def get_history(service: Service, call: Call) -> Reply:
     found = await service.read(lambda: service.reader.read_weights(before, limit + 1))
     page = found[:limit]
     return json_reply(
-        {
-            "history": [_view(doc) for doc in page],
-            "next_before": page[-1].version if len(found) > limit else None,
-        }
+        WeightsHistory(
+            history=[weights_view(doc) for doc in page],
+            next_before=page[-1].version if len(found) > limit else None,
+        )
     )

@@ -53,6 +53,9 @@ def test_every_route_is_there_with_its_scope_and_its_fields(deck: Deck) -> None:
         "scores",
         "ttl_sec",
         "startsAt",
+        "next_cursor",
+        "pnl_age_seconds",
+        "latched",
     ):
         assert field in text
     for words in (
@@ -61,6 +64,10 @@ def test_every_route_is_there_with_its_scope_and_its_fields(deck: Deck) -> None:
         "buy or sell",
         "list of TradeIn",
         "X-Group-TTL",
+        "Answer: Trades or text/csv.",
+        "name to BreakerView",
+        "text or null",
+        "next_cursor is null on the last",
     ):
         assert words in text
     for words in ("at least 0, at most 100", "more than 0, at most 1e+15", "at most 128 characters"):

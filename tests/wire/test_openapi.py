@@ -36,7 +36,10 @@ WHOLE: dict[str, tuple[Callable[[bytes], Any], dict[str, Any]]] = {
     "WeightsIn": (read_weights, {"weights": {"a": 0.5}}),
     "BreakerIn": (read_breaker, {"tripped": True, "reason": "x"}),
 }
-CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance"
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
+    "response_headers_conformance"
+)
 
 
 def test_no_request_from_the_page_is_a_server_error(tmp_path: Path) -> None:
