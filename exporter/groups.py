@@ -153,10 +153,13 @@ class DeleteGroup(NoTrades):
 
 
 def remove_group(draft: Draft, gid: str) -> bool:
-    """Remove a group if it is there."""
+    """Remove a group if it is there, if only in the store."""
     old = draft.group(gid)
     if old is None:
-        return False
+        unreadable = gid in draft.state.unreadable
+        if unreadable:
+            draft.put_group(gid, None)
+        return unreadable
     draft.state.index.replace(gid, old.shapes, {})
     draft.put_group(gid, None)
     forget_engine(draft, old.key)
@@ -169,7 +172,7 @@ class Wipe(NoTrades):
 
     def plan(self, draft: Draft) -> int:
         """How many there were."""
-        gids = list(draft.group_ids())
+        gids = [*draft.group_ids(), *draft.state.unreadable]
         for gid in gids:
             remove_group(draft, gid)
         return len(gids)

@@ -186,6 +186,7 @@ class State:
         series: Series of pushed groups; `computed` of what the deck's records add to the exposition.
         mortal: Groups with a time to live of their own.
         hollow: Groups with an empty label, by their id without it.
+        unreadable: Groups of the store that could not be read and are not shown.
     """
 
     index: Index
@@ -201,6 +202,7 @@ class State:
     computed: int = 0
     mortal: set[str] = field(default_factory=set)
     hollow: dict[str, str] = field(default_factory=dict)
+    unreadable: set[str] = field(default_factory=set)
     revision: int = 0
     deck_revision: int = 0
 
@@ -233,6 +235,7 @@ class State:
 
     def put_group(self, group_id: str, group: Group | None) -> None:
         """Show a group as it now is, or no longer."""
+        self.unreadable.discard(group_id)
         old = self.groups.get(group_id)
         if group is not None and old is not None and group.is_like(old):
             self.groups[group_id] = group

@@ -279,11 +279,12 @@ def key_of_id(text: str) -> GroupKey:
 
 
 def _readable(state: State, row: GroupRow) -> Group | None:
-    """The group of a row; None if it cannot be read: its next push mends it, and all others are shown."""
+    """The group of a row; None if it cannot be read: a push or a DELETE mends it, all others are shown."""
     try:
         return _admit(state, group_of_row(row))
     except CallerError as unreadable:
-        log.error("a stored group is left out until it is pushed again", group=row.id, why=str(unreadable))  # noqa: TRY400 - it is all
+        why = str(unreadable)
+        log.error("a stored group is left out until it is pushed again or deleted", group=row.id, why=why)  # noqa: TRY400 - it is all
         return None
 
 
@@ -320,7 +321,10 @@ def restore(state: State, snapshot: Snapshot) -> None:
         if known is not None:
             state.index.replace(gid, known.shapes, {})
     for gid, row in snapshot.groups.items():
-        state.put_group(gid, None if row is None else _readable(state, row))
+        group = None if row is None else _readable(state, row)
+        state.put_group(gid, group)
+        if row is not None and group is None:
+            state.unreadable.add(gid)
     for name, doc in snapshot.engines.items():
         if doc is None:
             state.engines.pop(name, None)

@@ -23,6 +23,7 @@ from exporter.state import Group
 from exporter.store import Batch, GroupRow
 from exporter.writer import group_of_row
 from tests.exporter.conftest import Starter
+from tests.exporter.deck import Deck
 from tests.exporter.test_layout import LINES
 from tests.exporter.test_textformat import BODIES
 
@@ -115,27 +116,50 @@ def test_what_is_no_utf8_is_never_taken_for_a_known_body(
     assert shown(make_deck().send("GET", "/metrics").text) == before
 
 
-def test_a_group_that_cannot_be_read_is_left_out_until_it_is_pushed_again(
-    make_deck: Starter, tmp_path: Path
-) -> None:
-    """A start shows all others, and says which it does not."""
+BROKEN = '[["job","broken"]]'
+
+
+def with_a_broken_group(make_deck: Starter, tmp_path: Path) -> Deck:
+    """A deck whose store has a group that nobody can read, beside one that is sound."""
     deck = make_deck()
     assert deck.send("PUT", "/metrics/job/sound", b"m 1\n").status == 200
     deck.run(deck.app.stop())
     store = SqlStore(f"sqlite:///{tmp_path}/deck.db")
-    broken = '[["job","broken"]]'
-    store.commit(Batch(groups={broken: GroupRow(broken, b"m \xff\n", None, 1.0, 0.0, None)}), 2)
+    store.commit(Batch(groups={BROKEN: GroupRow(BROKEN, b"m \xff\n", None, 1.0, 0.0, None)}), 2)
     assert any("invalid UTF-8" in line for line in store.check())
     store.close()
     with capture_logs() as logged:
-        deck = make_deck(stop=False)
+        deck = make_deck(stop=False, DECK_ADMIN_API="1")
     assert [(line["event"], line["group"]) for line in logged] == [
-        ("a stored group is left out until it is pushed again", broken)
+        ("a stored group is left out until it is pushed again or deleted", BROKEN)
     ]
+    return deck
+
+
+def test_a_group_that_cannot_be_read_is_left_out_until_it_is_pushed_again(
+    make_deck: Starter, tmp_path: Path
+) -> None:
+    """A start shows all others, and says which it does not."""
+    deck = with_a_broken_group(make_deck, tmp_path)
     assert deck.metrics()['m{instance="",job="sound"}'] == 1.0
     assert 'm{instance="",job="broken"}' not in deck.metrics()
     assert deck.send("PUT", "/metrics/job/broken", b"m 2\n").status == 200
     assert make_deck().metrics()['m{instance="",job="broken"}'] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("DELETE", "/metrics/job/broken"), ("PUT", "/api/v1/admin/wipe")]
+)
+def test_a_group_that_cannot_be_read_can_be_removed(
+    make_deck: Starter, tmp_path: Path, method: str, path: str
+) -> None:
+    """It goes from the store, which then is sound again."""
+    deck = with_a_broken_group(make_deck, tmp_path)
+    for _ in range(2):
+        assert deck.send(method, path).status == 202
+    store = cast(SqlStore, make_deck().app.service.reader)
+    assert store.check() == []
+    assert BROKEN not in store.load().groups
 
 
 def test_of_one_batch_the_last_word_counts(make_deck: Starter) -> None:
