@@ -16,6 +16,18 @@ from exporter.sql_store import SqlStore
 
 T = TypeVar("T")
 START = 1_700_000_000.0
+TRADE: dict[str, Any] = {
+    "trade_id": "a",
+    "ts": 1.0,
+    "strategy": "s",
+    "symbol": "x",
+    "side": "buy",
+    "qty": 1.0,
+    "price": 1.0,
+    "fee_usd": 0.0,
+    "pnl_usd": 1.0,
+}
+"""A trade that says all it may, the engine apart."""
 
 
 @dataclass

@@ -7,19 +7,8 @@ import pytest
 
 from exporter.answers import Status
 from exporter.routes.table import ROUTES
-from tests.exporter.deck import Deck
+from tests.exporter.deck import TRADE, Deck
 
-TRADE = {
-    "trade_id": "a",
-    "ts": 1.0,
-    "strategy": "s",
-    "symbol": "x",
-    "side": "buy",
-    "qty": 1.0,
-    "price": 1.0,
-    "fee_usd": 0.0,
-    "pnl_usd": 1.0,
-}
 ALERT = {"status": "firing", "labels": {"alertname": "A", "breaker": "venue"}, "fingerprint": "f"}
 REQUESTS: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/metrics/push"): (

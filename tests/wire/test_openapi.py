@@ -17,19 +17,8 @@ from exporter.errors import CallerError
 from exporter.messages import read_breaker, read_metrics, read_trades, read_weights
 from exporter.routes.table import ROUTES
 from scripts.native import exporter, free_port
-from tests.exporter.deck import Deck, start
+from tests.exporter.deck import TRADE, Deck, start
 
-TRADE: dict[str, Any] = {
-    "trade_id": "a",
-    "ts": 1.0,
-    "strategy": "s",
-    "symbol": "x",
-    "side": "buy",
-    "qty": 1.0,
-    "price": 1.0,
-    "fee_usd": 0.0,
-    "pnl_usd": 1.0,
-}
 WHOLE: dict[str, tuple[Callable[[bytes], Any], dict[str, Any]]] = {
     "MetricsIn": (read_metrics, {"equity_usd": 1.0}),
     "TradeIn": (read_trades, TRADE),
