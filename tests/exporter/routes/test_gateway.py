@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import subprocess
@@ -8,7 +7,6 @@ import subprocess
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from exporter.errors import REASONS
 from exporter.exposition import render_protobuf
 from exporter.families import Chunk
 from exporter.protobuf import PROTOBUF, new_family, read_delimited, write_delimited
@@ -331,66 +329,6 @@ def test_a_float_histogram_keeps_its_fractions(deck: Deck) -> None:
         f.name: f for f in read_delimited(deck.send("GET", "/metrics", headers={"Accept": PROTOBUF}).body)
     }
     assert found["f"].metric[0].histogram.sample_count_float == 2.5
-
-
-def test_a_group_leaves_when_its_time_is_over(make_deck: Starter) -> None:
-    """The header's TTL counts before the setting's; a push renews it; 0 is for ever."""
-    deck = make_deck(DECK_GROUP_TTL_SEC="100")
-    deck.send("PUT", "/metrics/job/short", b"m 1\n", {"X-Group-TTL": "10"})
-    deck.send("PUT", "/metrics/job/usual", b"m 1\n")
-    deck.send("PUT", "/metrics/job/ever", b"m 1\n", {"X-Group-TTL": "0"})
-
-    def jobs() -> list[str]:
-        deck.run(deck.app.expire())
-        return sorted(
-            name.split('job="')[1].split('"')[0] for name in deck.metrics() if name.startswith("m{")
-        )
-
-    deck.tick(9)
-    assert jobs() == ["ever", "short", "usual"]
-    deck.send("POST", "/metrics/job/short", b"")
-    deck.tick(9)
-    assert jobs() == ["ever", "short", "usual"]
-    deck.tick(2)
-    assert jobs() == ["ever", "usual"]
-    deck.tick(100)
-    assert jobs() == ["ever"]
-    assert deck.metrics()["exporter_expired_groups_total"] == 2
-
-
-@pytest.mark.parametrize("header", ["soon", "-1", "nan", "inf"])
-def test_a_ttl_that_means_nothing_is_refused(deck: Deck, header: str) -> None:
-    """The answer names the header; nothing is pushed."""
-    answer = deck.send("PUT", JOB, b"m 1\n", {"X-Group-TTL": header})
-    assert (answer.status, "X-Group-TTL" in answer.text) == (422, True)
-    assert deck.send("GET", "/status").json["groups"] == 0
-
-
-def test_each_limit_is_named(make_deck: Starter) -> None:
-    """Body, series per push and series in all: 413, 413, 429, each with the setting's name."""
-    deck = make_deck(DECK_MAX_BODY_BYTES="1000", DECK_MAX_SERIES="5", DECK_MAX_SERIES_PER_PUSH="3")
-    answers = [
-        deck.send("PUT", JOB, b"m 1\n" + b"#" * 1000),
-        deck.send("PUT", JOB, gzip.compress(b"#" * 100_000), {"Content-Encoding": "gzip"}),
-        deck.send("PUT", JOB, b"a 1\nb 1\nc 1\nd 1\n"),
-        deck.send("PUT", "/metrics/job/k", b"a 1\nb 1\nc 1\n"),
-        deck.send("PUT", JOB, b"d 1\ne 1\nf 1\n"),
-        deck.send("POST", "/metrics/push", b" " * 1001),
-    ]
-    assert [answer.status for answer in answers] == [413, 413, 413, 200, 429, 413]
-    named = ["MAX_BODY_BYTES", "MAX_BODY_BYTES", "MAX_SERIES_PER_PUSH", "", "MAX_SERIES", "MAX_BODY_BYTES"]
-    assert all(name in answer.text for name, answer in zip(named, answers, strict=True))
-    shown = deck.metrics()
-    assert shown['exporter_push_rejections_total{reason="too_large"}'] == 4
-    assert shown['exporter_push_rejections_total{reason="limit_reached"}'] == 1
-    assert shown["exporter_series"] == 3
-    assert shown["exporter_series_limit"] == 5
-
-
-def test_every_reason_is_counted_from_zero(deck: Deck) -> None:
-    """Each reason of refusal has its counter before the first refusal."""
-    shown = deck.metrics()
-    assert all(shown[f'exporter_push_rejections_total{{reason="{reason}"}}'] == 0 for reason in REASONS)
 
 
 def test_crlf_is_taken_if_the_operator_says_so(make_deck: Starter) -> None:
