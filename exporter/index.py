@@ -12,13 +12,15 @@ from collections.abc import Callable, Mapping
 from exporter.errors import Inconsistent
 from exporter.families import FamilyShape
 
-__all__ = ["Index"]
+__all__ = ["CHILDREN", "Index"]
 
-_CHILDREN = {
+CHILDREN = {
     "summary": ("_sum", "_count"),
     "histogram": ("_sum", "_count", "_bucket"),
-    "gaugehistogram": ("_gsum", "_gcount", "_bucket"),
+    # Readers of text take the first two for its own as well.
+    "gaugehistogram": ("_sum", "_count", "_gsum", "_gcount", "_bucket"),
 }
+"""Names that a family's lines have beside its own, by type."""
 
 
 class Index:
@@ -124,12 +126,12 @@ class Index:
             if name.endswith(suffix):
                 parent = name[: -len(suffix)]
                 parent_kind = self.kind_of(parent)
-                if parent_kind is not None and suffix in _CHILDREN.get(parent_kind, ()):
+                if parent_kind is not None and suffix in CHILDREN.get(parent_kind, ()):
                     raise Inconsistent(
                         f'collected metric named "{name}" collides with previously collected '
                         f'{parent_kind} named "{parent}"'
                     )
-        for suffix in _CHILDREN.get(kind, ()):
+        for suffix in CHILDREN.get(kind, ()):
             if self.kind_of(name + suffix) is not None:
                 raise Inconsistent(
                     f'collected {kind} named "{name}" collides with previously collected metric named '

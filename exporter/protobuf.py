@@ -217,6 +217,8 @@ class _Reader:
                 )
             points.append((bucket.upper_bound, self.slot(count)))
         count = body.sample_count_float or float(body.sample_count) if floats else body.sample_count
+        if count < 0:
+            raise Inconsistent(f'histogram "{name}" has the count {count}')
         return Metric(labels, points=tuple(points), sum=self.slot(body.sample_sum), count=self.slot(count))
 
 

@@ -331,6 +331,46 @@ def test_a_float_histogram_keeps_its_fractions(deck: Deck) -> None:
     assert found["f"].metric[0].histogram.sample_count_float == 2.5
 
 
+def counted(count: float) -> bytes:
+    """A classic histogram with a float count, in protobuf."""
+    family = new_family()
+    family.name, family.type = "x", 4
+    histogram = family.metric.add().histogram
+    histogram.sample_count_float = count
+    histogram.bucket.add(upper_bound=1, cumulative_count_float=0.5)
+    return write_delimited([family])
+
+
+GAUGES = b'# TYPE x gaugehistogram\nx_bucket{le="+Inf"} 3\nx_gsum 4\nx_gcount 3\n'
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "headers", "status"),
+    [
+        (GAUGES, b"x_count 5\n", {}, 400),
+        (GAUGES, b"x_sum 5\n", {}, 400),
+        (b"x_count 5\n", GAUGES, {}, 400),
+        (b"m 1\n", counted(-5.0), PROTO, 400),
+        (b"m 1\n", counted(math.nan), PROTO, 200),
+        (b"m 1\n", counted(math.inf), PROTO, 200),
+        (b"m 1\n", counted(0.25), PROTO, 200),
+    ],
+)
+def test_what_is_taken_is_there_after_a_restart(
+    make_deck: Starter, first: bytes, second: bytes, headers: dict[str, str], status: int
+) -> None:
+    """What could not be read back from the store is refused, and the groups there stay as they were."""
+    deck = make_deck()
+    assert deck.send("POST", JOB, first).status == 200
+    assert deck.send("POST", JOB, second, headers).status == status
+    before = [line for line in deck.send("GET", "/metrics").text.splitlines() if 'job="j"' in line]
+    assert any(line.startswith("x" if status == 200 else first.decode().split()[-2]) for line in before)
+    deck = make_deck()
+    after = [line for line in deck.send("GET", "/metrics").text.splitlines() if 'job="j"' in line]
+    assert sorted(after) == sorted(before)
+    assert deck.send("GET", "/api/v1/metrics").status == 200
+
+
 def test_crlf_is_taken_if_the_operator_says_so(make_deck: Starter) -> None:
     """Refused with a hint by default; DECK_ACCEPT_CRLF=1 reads it."""
     refused = make_deck().send("PUT", JOB, b"# TYPE m gauge\r\nm 1\r\n")
