@@ -89,7 +89,9 @@ def computed_families(
     lines: dict[str, list[str]] = {}
 
     def sample(name: str, labels: Mapping[str, str], value: float | int, suffix: str = "") -> None:
-        text = ",".join(f'{k}="{escape_value(v)}"' for k, v in sorted(labels.items()))
+        # A bucket's bound stands last, as in what clients push.
+        ordered = sorted(labels.items(), key=lambda pair: (pair[0] == "le", pair[0]))
+        text = ",".join(f'{k}="{escape_value(v)}"' for k, v in ordered)
         number = str(value) if isinstance(value, int) else repr(value)
         lines.setdefault(name, []).append(f"{name}{suffix}{{{text}}} {number}\n")
 

@@ -19,7 +19,6 @@ __all__ = [
     "PLAIN",
     "Call",
     "Reply",
-    "accepts_gzip",
     "error_reply",
     "etag_matches",
     "group_ttl",
@@ -71,19 +70,6 @@ class Call:
 def etag_matches(header: bytes, etag: bytes) -> bool:
     """Whether an If-None-Match header names this tag: a list of tags, weak ones too, or a star."""
     return header.strip() == b"*" or etag in [part.strip().removeprefix(b"W/") for part in header.split(b",")]
-
-
-def accepts_gzip(header: bytes) -> bool:
-    """Whether an Accept-Encoding header lets us send gzip; q=0 is a refusal."""
-    weights: dict[str, float] = {}
-    for part in header.decode("latin-1").lower().split(","):
-        name, _, rest = part.partition(";")
-        key, _, text = rest.replace(" ", "").partition("=")
-        try:
-            weights[name.strip()] = float(text) if key == "q" else 1.0
-        except ValueError:
-            weights[name.strip()] = 0.0
-    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ import io
 import math
 import re
 
+from exporter.accept import prefers_csv
 from exporter.answers import Trades, TradeView, status_of, trade_view
 from exporter.errors import Invalid, TooLarge
 from exporter.http import Call, Reply, etag_matches, group_ttl, json_reply
@@ -101,10 +102,13 @@ async def get_trades(service: Service, call: Call) -> Reply:
     found = await service.read(lambda: service.reader.read_trades(query))
     page = found[:limit]
     cursor = str(page[-1].seq) if len(found) > limit else None
-    if b"text/csv" in call.headers.get(b"accept", b""):
-        headers = [] if cursor is None else [(b"x-next-cursor", cursor.encode())]
+    headers = [(b"vary", b"Accept")]
+    if prefers_csv(call.headers.get(b"accept", b"")):
+        if cursor is not None:
+            headers.append((b"x-next-cursor", cursor.encode()))
         return Reply(200, _csv(page), "text/csv; charset=utf-8", headers)
-    return json_reply(Trades(trades=[trade_view(trade) for trade in page], next_cursor=cursor))
+    views = [trade_view(trade) for trade in page]
+    return json_reply(Trades(trades=views, next_cursor=cursor), headers=headers)
 
 
 def _csv(page: list[Trade]) -> bytes:

@@ -6,18 +6,12 @@ import zlib
 
 import structlog
 
+from exporter.accept import OPENMETRICS, accepts_gzip, negotiate
 from exporter.catalogue import CATALOGUE
 from exporter.deck import computed_families
-from exporter.exposition import (
-    OPENMETRICS,
-    OwnFamily,
-    negotiate,
-    push_times,
-    render_openmetrics,
-    render_protobuf,
-    render_text,
-)
-from exporter.http import Call, Reply, accepts_gzip
+from exporter.exposition import OwnFamily, push_times, render_protobuf, render_text
+from exporter.http import Call, Reply
+from exporter.openmetrics import render_openmetrics
 from exporter.protobuf import PROTOBUF
 from exporter.records import EVERY_ENGINE
 from exporter.service import Service
