@@ -64,11 +64,28 @@ class HotProtocol(HttpToolsProtocol):
         self._body: list[bytes] | None = None
         self._size = 0
         self._limit = self.exporter.service.settings.max_body_bytes
+        self._head: bytes | None = None
+        self._again = b""
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
         self._last = data
         super().data_received(data)
+        while self._again:
+            self._last, self._again = self._again, b""
+            super().data_received(self._last)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Read a request that asks for another protocol once more, without the question.
+
+        Java's client and curl's --http2 ask with every first request.  A server may pass it over, as a
+        Pushgateway does; the parser instead takes what follows the head for the other protocol.
+        """
+        upgrade = sys.exception()
+        if self._head is not None and isinstance(upgrade, httptools.HttpParserUpgrade):
+            self._again = self._head + self._last[upgrade.args[0] :]
+            self._head = None
+            self.parser = httptools.HttpRequestParser(self)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP; a method nobody knows is a wrong method, not a broken request.
@@ -95,6 +112,11 @@ class HotProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            line = (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+            kept = (b"%s: %s\r\n" % pair for pair in self.headers if pair[0] != b"upgrade")
+            self._head = b"%s %s HTTP/%s\r\n" % line + b"".join(kept) + b"\r\n"
+            return
         if (
             self.url.startswith(PUSH_PREFIXES)
             and self.parser.get_method() in (b"PUT", b"POST")
@@ -125,6 +147,8 @@ class HotProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Hand a whole push on."""
+        if self._head is not None:
+            return
         if self._body is None:
             super().on_message_complete()
             return

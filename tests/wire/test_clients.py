@@ -151,6 +151,42 @@ def test_pipelined_requests_are_answered_in_order(port: int) -> None:
     assert 'last{instance="",job="pipe"} 7' in page(port)
 
 
+def test_a_question_for_another_protocol_is_passed_over(port: int) -> None:
+    """Java's client and curl ask with their first request; the body that follows is the request's."""
+    asking = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
+    trip = b'{"tripped": true, "reason": "asked for more"}'
+    chunked = request("PUT", "/metrics/job/up", b"", *asking).replace(
+        b"Content-Length: 0", b"Transfer-Encoding: chunked"
+    )
+    requests = [
+        request("PUT", "/metrics/job/up", b"a 1\n", *asking),
+        chunked + b"2\r\nb \r\n2\r\n5\n\r\n0\r\n\r\n",
+        request("POST", "/breakers/manual", trip, *asking),
+        request("POST", "/metrics/job/up", b"c 3\n", "Connection: Upgrade", "Upgrade: websocket"),
+        request("GET", "/-/healthy", b"", "Connection: Upgrade", "Upgrade: TLS/1.0"),
+        request("DELETE", "/metrics/job/gone", b"", *asking),
+        request("POST", "/metrics/job/up", b"d 4\n"),
+    ]
+    answers = [b"200 OK"] * 5 + [b"202 Accepted", b"200 OK"]
+    assert talk(port, b"".join(requests), 7) == answers
+    at = '{instance="",job="up"} '
+    assert [line for line in page(port).splitlines() if at in line and line[0] in "abcd"] == [
+        f"{name}{at}{value}" for name, value in (("b", 5), ("c", 3), ("d", 4))
+    ]
+    # However it is cut on its way.
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in requests[1]:
+            connection.sendall(bytes([byte]))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+    assert f"b{at}5" in page(port)
+    assert talk(port, requests[3] * 3000, 3000) == [b"200 OK"] * 3000
+    assert any(
+        line.startswith('trading_breaker_open{breaker="manual"') and line.endswith('source="operator"} 1')
+        for line in page(port).splitlines()
+    )
+
+
 def test_unusual_requests_are_answered_as_usual(port: int) -> None:
     """Chunked bodies, Expect, Connection: close, a query and a body over the limit."""
     chunked = request("PUT", "/metrics/job/odd", b"").replace(

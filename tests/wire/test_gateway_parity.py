@@ -165,6 +165,8 @@ WAYS = {
     "HTTP/1.0": b"PUT %s HTTP/1.0\r\ncontent-length: 4\r\n\r\nm 1\n",
     "chunked": b"PUT %s HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
     b"4\r\nm 1\n\r\n0\r\n\r\n",
+    "Upgrade": b"PUT %s HTTP/1.1\r\nhost: x\r\nconnection: Upgrade, HTTP2-Settings, close\r\n"
+    b"upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\ncontent-length: 4\r\n\r\nm 1\n",
     "Expect": b"PUT %s HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\nexpect: 100-continue\r\n"
     b"connection: close\r\n\r\nm 1\n",
 }
