@@ -54,6 +54,7 @@ def read_tokens(token: str | None, token_file: Path | None, tokens_file: Path | 
         SettingsError: A file cannot be read or a line of it means nothing; the message never has a token.
     """
     tokens: list[Token] = []
+    lines: dict[str, int] = {}
     for value in (token, _read(token_file, "DECK_TOKEN_FILE").strip() if token_file else None):
         if value is not None:
             if not value:
@@ -70,7 +71,14 @@ def read_tokens(token: str | None, token_file: Path | None, tokens_file: Path | 
                     f"DECK_TOKENS_FILE line {number}: want `sha256-of-token scope,scope name` with scopes "
                     f"{', '.join(sorted(SCOPES))}"
                 )
-            tokens.append(Token(found[1].lower(), Caller((found[3] or f"line {number}").strip(), scopes)))
+            digest = found[1].lower()
+            if digest in lines:
+                raise SettingsError(
+                    f"DECK_TOKENS_FILE line {number}: the token of line {lines[digest]} once more: want one "
+                    "line with all its scopes"
+                )
+            lines[digest] = number
+            tokens.append(Token(digest, Caller((found[3] or f"line {number}").strip(), scopes)))
         if not tokens:
             raise SettingsError("DECK_TOKENS_FILE has no token")
     return tokens

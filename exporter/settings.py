@@ -85,7 +85,7 @@ class Settings(BaseModel):
         """DECK_ALERT_BREAKERS as rules.
 
         Raises:
-            SettingsError: A part that is not ALERTNAME=BREAKER or ALERTNAME=BREAKER:latch.
+            SettingsError: A part that is not ALERTNAME=BREAKER or ALERTNAME=BREAKER:latch, or an alert twice.
         """
         rules: dict[str, AlertRule] = {}
         for part in filter(None, (part.strip() for part in self.alert_breakers.split(","))):
@@ -94,6 +94,11 @@ class Settings(BaseModel):
             if not (equals and alertname and breaker) or (colon and option != "latch"):
                 raise SettingsError(
                     f"DECK_ALERT_BREAKERS has {part!r}: want ALERTNAME=BREAKER or ALERTNAME=BREAKER:latch"
+                )
+            if alertname in rules:
+                raise SettingsError(
+                    f"DECK_ALERT_BREAKERS has {alertname!r} twice: want one breaker for an alert "
+                    "(its own label `breaker` may name a second)"
                 )
             rules[alertname] = AlertRule(breaker, latch=bool(colon))
         return rules
@@ -131,6 +136,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         raise SettingsError(
             f"DECK_HOST is {settings.host}, which others can reach: set DECK_TOKEN, DECK_TOKEN_FILE or "
             "DECK_TOKENS_FILE, or say DECK_INSECURE=1"
+        )
+    if settings.read_auth and not settings.has_token:
+        raise SettingsError(
+            "DECK_READ_AUTH is 1 and there is no token that could read: set DECK_TOKEN, DECK_TOKEN_FILE or "
+            "DECK_TOKENS_FILE"
         )
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise SettingsError("DECK_TLS_CERT and DECK_TLS_KEY: want both or neither")

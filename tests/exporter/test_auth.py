@@ -92,6 +92,14 @@ def test_a_file_without_a_token_is_refused(tmp_path: Path, content: str) -> None
         read_tokens(None, path if not content else None, path if content else None)
 
 
+def test_a_token_has_one_line(tmp_path: Path) -> None:
+    """Of two lines one would count and the other's scopes would be lost without a word."""
+    path = tmp_path / "tokens"
+    path.write_text(f"{sha('a')} push\n{sha('b')} push\n{sha('a').upper()} read\n")
+    with pytest.raises(SettingsError, match="line 3: the token of line 1"):
+        read_tokens(None, None, path)
+
+
 def test_only_hashes_are_kept(tokens_file: Path) -> None:
     """No token can be read out of the process's settings."""
     auth = Auth([*read_tokens("in-the-clear", None, tokens_file)])

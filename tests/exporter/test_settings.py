@@ -40,6 +40,8 @@ def test_every_known_name_is_a_setting_and_the_other_way_round() -> None:
         ("DECK_ADMIN_API", "perhaps"),
         ("DECK_ALERT_BREAKERS", "TradingDrawdown"),
         ("DECK_ALERT_BREAKERS", "A=b:hold"),
+        ("DECK_ALERT_BREAKERS", "A=b,B=c,A=c"),
+        ("DECK_READ_AUTH", "1"),
         ("DECK_TOKENS_FILE", "/nowhere/tokens"),
         ("DECK_TLS_CERT", __file__),
         ("DECK_STORE_URL", "nonsense"),
