@@ -17,6 +17,15 @@ __all__ = ["configure_logging"]
 _LOGGER = logging.getLogger("deckrails")
 
 
+class _Others(logging.Handler):
+    """Lines of libraries, in our form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger(record.name).log(
+            record.levelno, record.getMessage(), exc_info=record.exc_info or None
+        )
+
+
 def configure_logging(level: str, form: str) -> None:
     """Send lines of `level` and above to standard error.
 
@@ -32,6 +41,7 @@ def configure_logging(level: str, form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     _LOGGER.handlers[:] = [handler]
+    logging.getLogger().handlers[:] = [_Others()]
     _LOGGER.propagate = False
     _LOGGER.setLevel(level.upper())
     # Without this a line that cannot be written prints a traceback to the place that cannot be written to.

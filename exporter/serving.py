@@ -64,6 +64,7 @@ class DeckServer(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                log_config=None,  # its lines go the way of ours
                 log_level="warning",
                 server_header=False,
                 date_header=True,

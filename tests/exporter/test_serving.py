@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import http.client
+import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,20 @@ def test_an_address_of_others_is_refused() -> None:
     """Only this machine's addresses can be bound."""
     with pytest.raises(PortRefused, match=r"192\.0\.2\.1"):
         listen("192.0.2.1", 0)
+
+
+def test_every_line_is_json_where_machines_read(tmp_path: Path) -> None:
+    """What the HTTP server has to say of rubbish too."""
+    deck = Nursling(free_port(), tmp_path, DECK_LOG_FORMAT="json")
+    deck.start()
+    with socket.create_connection(("127.0.0.1", deck.port), timeout=10) as connection:
+        connection.sendall(b"rubbish\r\n\r\n")
+        assert connection.recv(1024).startswith(b"HTTP/1.1 400")
+    deck.stop()
+    lines = [json.loads(line) for line in deck.log.read_text().splitlines()]
+    assert [(line["level"], line["event"]) for line in lines] == [
+        ("warning", "Invalid HTTP request received.")
+    ]
 
 
 def test_asked_to_stop_it_answers_who_waits_and_ends_with_0(tmp_path: Path) -> None:
