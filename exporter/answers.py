@@ -5,8 +5,11 @@ Pure.  Times are epoch seconds, ages seconds, amounts USD; null stands for what 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import TypedDict
+
+import msgspec
 
 from exporter.records import (
     EVERY_ENGINE,
@@ -34,6 +37,7 @@ __all__ = [
     "breaker_view",
     "breakers_of",
     "status_of",
+    "status_tag",
     "trade_view",
     "weights_view",
 ]
@@ -280,6 +284,17 @@ def status_of(state: State, engine: str, now: float, version: str) -> Status:
         "groups": len(state.groups),
         "series": state.all_series,
     }
+
+
+def status_tag(status: Status) -> bytes:
+    """A name for what an answer shows, ages apart: it is the same after a restart and on another replica."""
+    ageless = {name: value for name, value in status.items() if name not in _AGES}
+    ageless["metrics"] = {name: aged["value"] for name, aged in status["metrics"].items()}
+    ageless["weights"] = {**status["weights"], "age_seconds": None}
+    return hashlib.blake2b(msgspec.json.encode(ageless), digest_size=12).hexdigest().encode()
+
+
+_AGES = frozenset({"now", "age_seconds", "pnl_age_seconds"})
 
 
 def _pairs(doc: EngineDoc, field: str) -> Iterable[tuple[str, tuple[float, float]]]:

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from exporter.auth import Auth, read_tokens
 from exporter.catalogue import PUSHED_KINDS
 from exporter.docs_page import docs_page
+from exporter.encoding import decode_json_body
 from exporter.errors import CallerError, ExporterError, NotFound, TooLarge, WrongMethod
 from exporter.http import Call, Reply, error_reply, plain_error
 from exporter.index import Index
@@ -181,7 +182,9 @@ class Exporter:
 
     async def _expire(self) -> None:
         while True:
-            await asyncio.sleep(EXPIRY_SECONDS)
+            # A hold ends when it was said to end, on the page and in the history too.
+            soon = self.service.state.next_end() - self.service.now()
+            await asyncio.sleep(min(max(soon, 0.01), EXPIRY_SECONDS))
             try:
                 await self.expire()
             except ExporterError as error:
@@ -226,7 +229,12 @@ async def _answer(
     try:
         headers = dict(scope["headers"])
         caller = service.auth.check(headers, route.scope)
-        body = await _read_body(receive, service.settings.max_body_bytes) if route.body else b""
+        body = b""
+        if route.body:
+            limit = service.settings.max_body_bytes
+            body = decode_json_body(
+                await _read_body(receive, limit), headers.get(b"content-encoding", b""), limit
+            )
         call = Call(scope["method"], path, scope["query_string"], headers, body, params, caller.name)
         return await route.handler(service, call)
     except CallerError as error:

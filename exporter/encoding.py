@@ -9,9 +9,9 @@ import zlib
 
 import cramjam
 
-from exporter.errors import Malformed, TooLarge
+from exporter.errors import Invalid, Malformed, TooLarge
 
-__all__ = ["decode_body"]
+__all__ = ["decode_body", "decode_json_body"]
 
 
 def decode_body(body: bytes, encoding: bytes | None, limit: int) -> bytes:
@@ -31,6 +31,21 @@ def decode_body(body: bytes, encoding: bytes | None, limit: int) -> bytes:
     if len(decoded) > limit:
         raise TooLarge(f"the body has more than {limit} bytes when decoded: DECK_MAX_BODY_BYTES is {limit}")
     return decoded
+
+
+def decode_json_body(body: bytes, encoding: bytes, limit: int) -> bytes:
+    """The body as it was before it was encoded; one in an encoding nobody here knows would not be JSON.
+
+    Raises:
+        Invalid: The encoding is not known.
+        Malformed: The body is not in its encoding, or ends too early.
+        TooLarge: It has more than `limit` bytes when decoded.
+    """
+    name = encoding.strip().lower()
+    if name not in (b"", b"identity", b"gzip", b"snappy"):
+        shown = encoding[:40].decode("latin-1")
+        raise Invalid(f"Content-Encoding is {shown!r}: want gzip, snappy or none", "Content-Encoding")
+    return decode_body(body, name, limit)
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:

@@ -5,6 +5,7 @@ Pure.  Handlers written against these run from plain ASGI as fast as it gets, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ __all__ = [
     "etag_matches",
     "group_ttl",
     "json_reply",
+    "number",
     "plain_error",
 ]
 
@@ -146,6 +148,14 @@ def plain_error(error: ExporterError) -> Reply:
     )
 
 
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
+
+
+def number(text: str) -> float | None:
+    """A number in a header or a query as other languages write one too; None for any other text."""
+    return float(text) if _NUMBER.match(text) else None
+
+
 def group_ttl(header: bytes | None) -> float | None:
     """The X-Group-TTL of a push, seconds; None without one.
 
@@ -155,10 +165,7 @@ def group_ttl(header: bytes | None) -> float | None:
     if header is None:
         return None
     text = header.decode("latin-1")
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 1e9:
+    seconds = number(text)
+    if seconds is None or not 0 <= seconds < 1e9:
         raise Invalid(f"X-Group-TTL is {text!r}: want seconds, 0 for never", "X-Group-TTL")
     return seconds

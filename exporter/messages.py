@@ -58,6 +58,7 @@ MAX_REASON = 1000
 MAX_HOLD_SECONDS = 366 * 86400.0
 """Of an operator's hold with an end (JC)."""
 
+_FINE = re.compile(r"[.,]([0-9]{7,})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -205,7 +206,14 @@ def epoch_seconds(value: float | str, field: str) -> float:
         except ValueError:
             raise Invalid(f"{field} is {value!r}: want epoch seconds or ISO 8601", field) from None
         try:
-            value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            # Python cuts what is finer than a microsecond; the same time as a number has it.
+            fine = _FINE.search(value)
+            value = (
+                float(f"{moment.replace(microsecond=0).timestamp():.0f}.{fine[1]}")
+                if fine
+                else moment.timestamp()
+            )
         except (OverflowError, ValueError):
             raise Invalid(
                 f"{field} is {value!r}: want a time from 1970 to 2100", field, "out_of_range"

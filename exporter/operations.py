@@ -247,16 +247,17 @@ class SetWeights(NoTrades):
     """POST /allocator/weights."""
 
     request: WeightsIn
-    if_match: int | None
+    if_match: frozenset[str] | None
     who: str
     series_limit: int
 
     def plan(self, draft: Draft) -> WeightsDoc:
         """The weights that are in force now."""
         current = draft.current_weights
-        if self.if_match is not None and self.if_match != current.version:
+        if self.if_match is not None and str(current.version) not in self.if_match:
+            wanted = ", ".join(f'"{version[:20]}"' for version in sorted(self.if_match)[:10])
             raise PreconditionFailed(
-                f'If-Match is "{self.if_match}", in force is "{current.version}": read it and decide again',
+                f'If-Match is {wanted}, in force is "{current.version}": read it and decide again',
                 "If-Match",
             )
         given = self.request
@@ -378,11 +379,10 @@ class TakeAlerts(NoTrades):
                 after = machine.hold(before, "alert", text, draft.now, key=key, latched=rule.latch)
                 tripped = True
             else:
+                text = f"{alertname} is {alert.status}"
                 after = machine.release_alert(before, key, draft.now)
                 released = released or ("alert" in before.holds and "alert" not in after.holds)
-            change_breaker(
-                draft, engine, rule.breaker, after, "alert", f"{alertname} is {alert.status}", self.who
-            )
+            change_breaker(draft, engine, rule.breaker, after, "alert", text, self.who)
         return tripped, released
 
 

@@ -7,6 +7,7 @@ not durable.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -218,8 +219,13 @@ class State:
 
     @property
     def shown(self) -> tuple[int, int, int]:
-        """Names what /status shows, ages apart: the deck's revision, how many groups, how many series."""
+        """Changes with what any /status shows: the deck's revision, how many groups, how many series."""
         return self.deck_revision, len(self.groups), self.all_series
+
+    def next_end(self) -> float:
+        """When the first hold of a breaker ends by itself, epoch seconds; infinity if none does."""
+        holds = (hold for doc in self.breakers.values() for hold in doc.holds.values())
+        return min((hold.until for hold in holds if hold.until is not None), default=math.inf)
 
     def count_computed(self) -> int:
         """Series of totals, breakers and shares; those that always exist are nobody's push."""

@@ -136,11 +136,15 @@ class Writer:
         self._released = True
         self._announce()
 
-    async def changed(self, seconds: float, seen: tuple[int, int, int]) -> None:
-        """Wait until the state shows something else than `seen`, at most so many seconds."""
-        async with asyncio.timeout(seconds):
-            while self.state.shown == seen and not (self._closing or self._released):
-                await self._changed.wait()
+    async def changed(self, seconds: float, seen: tuple[int, int, int]) -> bool:
+        """Whether within so many seconds the state shows something else than `seen`; False too at the end."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.state.shown == seen and not (self._closing or self._released):
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return self.state.shown != seen
 
     async def _in_thread(self, call: Callable[..., _T], *args: Any) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote_to_bytes
+
 import structlog
 
 from exporter.answers import BreakersHistory, OneBreaker, breaker_view, breakers_of
+from exporter.errors import Invalid
 from exporter.http import Call, Reply, json_reply
 from exporter.messages import check_engine, check_name, read_alerts, read_breaker
 from exporter.operations import SwitchBreaker, TakeAlerts
@@ -13,6 +16,8 @@ from exporter.routes.deck import MAX_PAGE, whole_number
 from exporter.service import Service
 
 __all__ = ["get_breakers", "get_history", "post_alerts", "post_breaker"]
+
+PREFIX = b"/breakers/"
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +41,12 @@ async def get_history(service: Service, call: Call) -> Reply:
 
 async def post_breaker(service: Service, call: Call) -> Reply:
     """POST /breakers/{name}."""
-    name = check_name(call.params["name"], "name", "breaker")
+    try:
+        # From the path as it came: the server's own decoding puts U+FFFD where there is no UTF-8.
+        name = unquote_to_bytes(call.path.removeprefix(PREFIX)).decode()
+    except UnicodeDecodeError:
+        raise Invalid("the breaker's name in the path is not UTF-8", "name") from None
+    check_name(name, "name", "breaker")
     engine = call.arguments("engine").get("engine")
     if engine is not None:
         check_engine(engine)

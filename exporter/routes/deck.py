@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 
 from exporter.accept import prefers_csv
-from exporter.answers import Trades, TradeView, status_of, trade_view
+from exporter.answers import Trades, TradeView, status_of, status_tag, trade_view
 from exporter.errors import Invalid, TooLarge
-from exporter.http import Call, Reply, etag_matches, group_ttl, json_reply
+from exporter.http import Call, Reply, etag_matches, group_ttl, json_reply, number
 from exporter.messages import check_engine, epoch_seconds, read_metrics, read_trades
 from exporter.operations import PushEngine, RecordTrades
 from exporter.records import DEFAULT_ENGINE, Trade
@@ -77,12 +76,8 @@ def _time(arguments: dict[str, str], field: str) -> float | None:
         return None
     # A query's plus sign is a space, and hardly anybody writes %2B.
     text = _LOST_PLUS.sub(r"\1+", text)
-    try:
-        return epoch_seconds(float(text), field)
-    except ValueError as error:
-        if isinstance(error, Invalid):
-            raise
-        return epoch_seconds(text, field)
+    seconds = number(text)
+    return epoch_seconds(text if seconds is None else seconds, field)
 
 
 async def get_trades(service: Service, call: Call) -> Reply:
@@ -119,11 +114,6 @@ def _csv(page: list[Trade]) -> bytes:
     return out.getvalue().encode()
 
 
-def status_etag(service: Service) -> bytes:
-    """Names what /status shows, ages apart."""
-    return f'"{"-".join(map(str, service.state.shown))}"'.encode()
-
-
 async def get_status(service: Service, call: Call) -> Reply:
     """GET /status, with If-None-Match and ?wait= as a long poll."""
     arguments = call.arguments("engine", "wait")
@@ -131,25 +121,22 @@ async def get_status(service: Service, call: Call) -> Reply:
     check_engine(engine)
     wait = 0.0
     if "wait" in arguments:
-        try:
-            wait = float(arguments["wait"])
-        except ValueError:
-            wait = math.nan
-        if not 0 <= wait <= MAX_WAIT_SECONDS:
+        found = number(arguments["wait"])
+        if found is None or not 0 <= found <= MAX_WAIT_SECONDS:
             raise Invalid(
                 f"wait is {arguments['wait']!r}: want seconds, 0 to {MAX_WAIT_SECONDS:g}",
                 "wait",
                 "out_of_range",
             )
+        wait = found
     seen = call.headers.get(b"if-none-match")
-    if seen is not None and etag_matches(seen, status_etag(service)):
-        try:
-            await service.writer.changed(wait, service.state.shown)
-        except TimeoutError:
-            return Reply(304, headers=[(b"etag", status_etag(service))])
-        if etag_matches(seen, status_etag(service)):
-            return Reply(304, headers=[(b"etag", status_etag(service))])
-    return json_reply(
-        status_of(service.state, engine, service.now(), service.version),
-        headers=[(b"etag", status_etag(service)), (b"cache-control", b"no-cache")],
-    )
+    until = service.clock() + wait
+    while True:
+        shown = service.state.shown
+        status = status_of(service.state, engine, service.now(), service.version)
+        tag = b'"%s"' % status_tag(status)
+        if seen is None or not etag_matches(seen, tag):
+            return json_reply(status, headers=[(b"etag", tag), (b"cache-control", b"no-cache")])
+        # What changed may be another engine's alone.
+        if not await service.writer.changed(until - service.clock(), shown):
+            return Reply(304, headers=[(b"etag", tag)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from exporter.answers import WeightsHistory, weights_view
-from exporter.errors import Invalid, PreconditionFailed
+from exporter.errors import Invalid
 from exporter.http import Call, Reply, etag_matches, json_reply
 from exporter.messages import read_weights
 from exporter.operations import SetWeights
@@ -26,23 +28,21 @@ async def post_weights(service: Service, call: Call) -> Reply:
     return json_reply(weights_view(doc), headers=_etag(doc))
 
 
-def _if_match(call: Call) -> int | None:
+_VERSION = re.compile(rb'(?:W/)?("?)([0-9]+)\1\Z')
+"""An entity tag of ours; the quotes may be missing, and a proxy that compresses may have made it weak."""
+
+
+def _if_match(call: Call) -> frozenset[str] | None:
+    """The versions one of which must be in force, as text; None for any."""
     header = call.headers.get(b"if-match", b"*").strip()
     if header == b"*":
         return None
-    text = header.removeprefix(b"W/").strip(b'"')
-    if not text.isdigit():  # of bytes: 0 to 9 alone
+    found = [_VERSION.match(part.strip()) for part in header.split(b",")]
+    versions = frozenset(match[2].decode() for match in found if match)
+    if None in found:
         shown = header[:40].decode("latin-1")
         raise Invalid(f"If-Match is {shown!r}: want the version in quotes", "If-Match")
-    if len(text) > _MAX_DIGITS:
-        raise PreconditionFailed(
-            f"If-Match has {len(text)} digits, no version has: read it and decide again", "If-Match"
-        )
-    return int(text)
-
-
-_MAX_DIGITS = 18
-"""Of a version; the store counts in 64 bits."""
+    return versions
 
 
 async def get_weights(service: Service, call: Call) -> Reply:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from tests.exporter.conftest import Starter
-from tests.exporter.deck import Deck
+from tests.exporter.deck import START, Deck
 
 
 def webhook(status: str, fingerprint: str = "f1", **labels: str) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def test_each_source_releases_only_its_own_hold(deck: Deck) -> None:
     deck.send("POST", "/alerts", webhook("resolved", breaker="equity"))
     assert state(deck, "equity") == {"open": False, "sources": [], "trips": 1}
     history = deck.send("GET", "/breakers/history?breaker=equity").json["history"]
+    assert [h["reason"] for h in history if h["source"] == "alert"] == [" is resolved", ": too deep"]
     assert [(h["source"], h["tripped"], h["open"]) for h in history] == [
         ("alert", False, False),
         ("operator", False, True),
@@ -75,6 +77,28 @@ def test_each_source_releases_only_its_own_hold(deck: Deck) -> None:
         ("operator", True, True),
         ("engine", True, True),
     ]
+
+
+@pytest.mark.parametrize("path", ["/breakers/%ff", "/breakers/a%C3", "/breakers/%00", "/breakers/"])
+def test_a_breakers_name_in_the_path_is_text(deck: Deck, path: str) -> None:
+    """What is none makes no breaker, least of all one for ever."""
+    answer = deck.send("POST", path, {"tripped": True, "reason": "x"})
+    assert (answer.status, answer.json["field"]) == (422, "name")
+    assert set(deck.send("GET", "/breakers").json["breakers"]) == {"equity", "venue", "daily_loss", "manual"}
+
+
+def test_the_end_of_a_hold_is_known_ahead(deck: Deck) -> None:
+    """The first of several is what the clock is set to, so that page and history have it on time."""
+    state = deck.app.service.state
+    assert state.next_end() == math.inf
+    for name, seconds in (("venue", 60.0), ("equity", 2.5), ("manual", None)):
+        body = {"tripped": True, "reason": "x", **({"ttl_sec": seconds} if seconds else {})}
+        deck.send("POST", f"/breakers/{name}", body)
+    assert state.next_end() == START + 2.5
+    deck.tick(2.5)
+    deck.run(deck.app.expire())
+    assert state.next_end() == START + 60
+    assert deck.send("GET", "/status").json["breakers"]["equity"]["changed_at"] == START + 2.5
 
 
 def test_an_alert_that_tells_of_a_breaker_does_not_hold_it(deck: Deck) -> None:

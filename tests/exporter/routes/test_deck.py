@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import gzip
+import json
 from urllib.parse import quote
 
+import cramjam
 import pytest
 import sqlalchemy as sa
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -219,6 +222,48 @@ def test_a_losing_trade_leaves_the_openmetrics_page_valid(deck: Deck) -> None:
     }
     assert (buckets[2].labels["le"], buckets[-1].labels["le"], buckets[-1].value) == ("-100.0", "+Inf", 2.0)
     assert shown[f'trading_trade_pnl_usd_sum{{{AT},strategy="scalp"}}'] == -67.0
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (1_700_000_000.123456789, "2023-11-14T22:13:20.123456789Z"),
+        (1_700_000_000.999999999, "2023-11-14T23:13:20.999999999+01:00"),
+        (1_700_000_000.1234565, "2023-11-14T22:13:20,1234565"),
+        (1_700_000_000.5, "2023-11-14T22:13:20.500000000Z"),
+    ],
+)
+def test_a_time_is_the_same_as_number_and_as_text(deck: Deck, number: float, text: str) -> None:
+    """To the nanosecond, so that a trade that is sent again in the other form is the same trade."""
+    assert deck.send("POST", "/trades", {**TRADE, "ts": number}).json["accepted"] == 1
+    assert deck.send("POST", "/trades", {**TRADE, "ts": text}).json == {"accepted": 0, "duplicates": 1}
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "snappy", "identity"])
+def test_a_body_may_be_compressed(deck: Deck, encoding: str) -> None:
+    """As a push to the gateway may."""
+    body = json.dumps(TRADE).encode()
+    packed = {"gzip": gzip.compress, "snappy": lambda raw: bytes(cramjam.snappy.compress(raw))}
+    sent = packed.get(encoding.lower(), bytes)(body)
+    answer = deck.send("POST", "/trades", sent, {"Content-Encoding": encoding})
+    assert (answer.status, answer.json) == (200, {"accepted": 1, "duplicates": 0})
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status", "error"),
+    [
+        ("br", b"{}", 422, "invalid"),
+        ("gzip", b"{}", 400, "malformed"),
+        ("gzip", gzip.compress(b" " * 2000), 413, "too_large"),
+    ],
+)
+def test_a_body_in_no_encoding_of_ours_is_refused(
+    make_deck: Starter, encoding: str, body: bytes, status: int, error: str
+) -> None:
+    """The answer names the encoding, or what is wrong with what came."""
+    deck = make_deck(DECK_MAX_BODY_BYTES="1000")
+    answer = deck.send("POST", "/trades", body, {"Content-Encoding": encoding})
+    assert (answer.status, answer.json["error"]) == (status, error)
 
 
 @pytest.mark.parametrize(

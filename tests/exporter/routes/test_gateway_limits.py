@@ -38,7 +38,7 @@ def test_a_group_leaves_when_its_time_is_over(make_deck: Starter) -> None:
     assert deck.metrics()["exporter_expired_groups_total"] == 2
 
 
-@pytest.mark.parametrize("header", ["soon", "-1", "nan", "inf"])
+@pytest.mark.parametrize("header", ["soon", "-1", "nan", "inf", "1_0", " 1", "0x1"])
 def test_a_ttl_that_means_nothing_is_refused(deck: Deck, header: str) -> None:
     """The answer names the header; nothing is pushed."""
     answer = deck.send("PUT", JOB, b"m 1\n", {"X-Group-TTL": header})

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.exporter.conftest import Starter
 from tests.exporter.deck import Deck
 
 
@@ -20,6 +21,11 @@ def test_nothing_new_is_304(deck: Deck) -> None:
     deck.send("PUT", "/metrics/job/other", b"m 2\n")
     answer = deck.send("GET", "/status", headers={"If-None-Match": seen})
     assert (answer.status, answer.body, answer.headers["etag"]) == (304, b"", seen)
+    deck.send("POST", "/metrics/push", {"engine": "known", "equity_usd": 1})
+    seen = etag(deck)
+    deck.send("POST", "/metrics/push", {"engine": "known", "equity_usd": 2})
+    assert deck.send("GET", "/status", headers={"If-None-Match": seen}).status == 304
+    deck.tick(1)
     for path, body in (
         ("/metrics/push", {"equity_usd": 1}),
         ("/allocator/weights", {"weights": {"a": 1}}),
@@ -58,6 +64,35 @@ def test_a_waiting_reader_hears_of_a_change(deck: Deck, path: str, body: object)
     assert deck.run(both()) is False
 
 
+def test_another_engines_push_wakes_nobody(deck: Deck) -> None:
+    """Who waits for one engine's state goes on waiting, and hears of the change that is its own."""
+    for name in ("mine", "other"):
+        deck.send("POST", "/metrics/push", {"engine": name, "equity_usd": 1})
+    seen = deck.send("GET", "/status?engine=mine").headers["etag"]
+
+    async def both() -> list[bool]:
+        headers = {"If-None-Match": seen}
+        waiting = asyncio.ensure_future(deck.request("GET", "/status?engine=mine&wait=60", headers=headers))
+        done = []
+        for name in ("other", "other", "mine"):
+            deck.tick(1)
+            await deck.request("POST", "/metrics/push", {"engine": name, "equity_usd": 2})
+            await asyncio.sleep(0)
+            done.append(waiting.done())
+        assert (await waiting).json["metrics"]["equity_usd"]["value"] == 2
+        return done[:2]
+
+    assert deck.run(both()) == [False, False]
+
+
+def test_the_tag_is_the_same_after_a_restart(make_deck: Starter) -> None:
+    """It names what is shown, so that another start or replica can go on with it."""
+    deck = make_deck()
+    deck.send("POST", "/metrics/push", {"equity_usd": 1, "breaker": {"venue": True}})
+    deck.send("PUT", "/metrics/job/j", b"m 1\n")
+    assert etag(deck) == etag(make_deck())
+
+
 def test_the_end_of_the_time_is_304(deck: Deck) -> None:
     """Nothing changed while it waited."""
     answer = deck.send("GET", "/status?wait=0.01", headers={"If-None-Match": etag(deck)})
@@ -65,7 +100,7 @@ def test_the_end_of_the_time_is_304(deck: Deck) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["wait=-1", "wait=61", "wait=x", "wait=nan", "engine=", "what=1", "wait=1&wait=2"]
+    "query", ["wait=-1", "wait=61", "wait=x", "wait=nan", "wait=1_0", "engine=", "what=1", "wait=1&wait=2"]
 )
 def test_a_query_that_means_nothing_is_refused(deck: Deck, query: str) -> None:
     """The argument at fault is named."""
