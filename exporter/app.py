@@ -254,8 +254,8 @@ def _describe_and_route(service: Service) -> FastAPI:
     api = FastAPI(
         title="Deckrails exporter",
         version=service.version,
-        description="The deck's JSON API and the page Prometheus scrapes. Beside them are a Prometheus "
-        "Pushgateway's routes, /metrics/job/JOB{/LABEL/VALUE} and /api/v1/, durable before they answer.",
+        description="The deck's JSON API, the page Prometheus scrapes, and a Pushgateway's routes, "
+        "durable before they answer.",
         docs_url=None,
         redoc_url=None,
     )

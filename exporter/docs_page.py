@@ -73,16 +73,17 @@ def _section(page: Page, method: str, path: str, operation: Page) -> str:
         parts.append(_table(("Argument", "Where", "What"), rows))
     if "requestBody" in operation:
         parts += _shapes(page, "Body", operation["requestBody"]["content"], _taken)
-    parts += _shapes(page, "Answer", operation["responses"]["200"]["content"], _given)
+    done = next(answer for status, answer in operation["responses"].items() if status[0] == "2")
+    parts += _shapes(page, "Answer", done.get("content", {}), _given)
     return "".join(parts) + "</section>"
 
 
 def _shapes(page: Page, title: str, content: Page, fields: Callable[[Page, Page], str]) -> Iterator[str]:
     """What goes in or out, and the fields of each shape in it."""
-    kinds = (
+    kinds = [
         _kind(page, one["schema"]) if media == "application/json" else media for media, one in content.items()
-    )
-    yield f"<p>{title}: {escape(' or '.join(kinds))}.</p>"
+    ]
+    yield f"<p>{title}: {escape(' or '.join(kinds) or 'empty')}.</p>"
     schema = content.get("application/json", {}).get("schema", {})
     for name in dict.fromkeys(_named(page, schema)):
         yield f"<h3>{escape(name)}</h3>{fields(page, page['components']['schemas'][name])}"

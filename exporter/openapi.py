@@ -20,6 +20,7 @@ from exporter.messages import (
     MAX_TRADES,
     SCALAR_RANGES,
 )
+from exporter.openapi_gateway import GATEWAY
 from exporter.routes.deck import MAX_PAGE, MAX_WAIT_SECONDS
 from exporter.routes.table import ROUTES, Route
 
@@ -113,6 +114,7 @@ def describe(api: FastAPI) -> dict[str, Any]:
     }
     for route in ROUTES:
         page["paths"][route.path][route.method.lower()] = _operation(route, by_shape)
+    page["paths"] |= GATEWAY
     api.openapi_schema = page
     return page
 
