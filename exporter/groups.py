@@ -5,6 +5,7 @@ Pure.  See exporter.operations for what an operation promises.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -80,7 +81,14 @@ class PushGroup(NoTrades):
             check_room(draft, old, sum(len(s.prefixes) for s in new_shapes.values()), self.series_limit)
             draft.state.index.replace(self.key.id, old_shapes, new_shapes)
             if not whole and old is not None:
-                chunks = {**old.chunks, **self._chunks(layout, draft.now)}
+                # The families that stay are as old as they were.
+                kept = {
+                    name: chunk
+                    if chunk.pushed_at is not None
+                    else dataclasses.replace(chunk, pushed_at=old.push_time)
+                    for name, chunk in old.chunks.items()
+                }
+                chunks = {**kept, **self._chunks(layout, draft.now)}
                 return Group(
                     self.key, chunks, push_time=draft.now, failure_time=failure_time, ttl_seconds=ttl
                 )

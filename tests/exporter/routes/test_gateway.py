@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+from datetime import datetime
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -369,6 +370,18 @@ def test_what_is_taken_is_there_after_a_restart(
     after = [line for line in deck.send("GET", "/metrics").text.splitlines() if 'job="j"' in line]
     assert sorted(after) == sorted(before)
     assert deck.send("GET", "/api/v1/metrics").status == 200
+
+
+def test_each_family_is_as_old_as_its_last_push(deck: Deck) -> None:
+    """A POST of one family leaves the others their time, however they came."""
+    deck.send("PUT", JOB, b"a 1\nb 1\n")
+    for family in (b"c 1\n", b"b 2\n"):
+        deck.tick(60)
+        deck.send("POST", JOB, family)
+    (group,) = deck.send("GET", "/api/v1/metrics").json["data"]
+    minutes = [datetime.fromisoformat(group[name]["time_stamp"]).timestamp() - START for name in "abc"]
+    assert minutes == [0, 120, 60]
+    assert group["push_time_seconds"]["metrics"][0]["value"] == "1.70000012e+09"
 
 
 def test_crlf_is_taken_if_the_operator_says_so(make_deck: Starter) -> None:
