@@ -19,7 +19,7 @@ import requests
 
 from riskrails.breakers import BREAKERS
 from riskrails.errors import DeckError, RiskInputError
-from riskrails.features import as_number
+from riskrails.features import MAX_USD, as_number
 from riskrails.state import RiskState
 
 __all__ = ["DeckState", "Transport", "parse_status"]
@@ -28,6 +28,8 @@ AGE_STEP_SECONDS = 0.2
 """Ages are rounded up to it, so that a reader gets the same object for that long."""
 REVALIDATE_SECONDS = 5.0
 """How long unchanged answers (304) stand in for a whole one: an unchanged gauge's age travels only there."""
+UNKNOWN = (0.0, math.inf)
+"""The value and age of what nobody has pushed."""
 
 
 class Transport(Protocol):
@@ -59,12 +61,47 @@ def _age(parent: Mapping[str, Any], where: str) -> float:
     return age
 
 
+def _metric(
+    metrics: Mapping[str, Any], name: str, low: float, high: float, wanted: str
+) -> tuple[float, float] | None:
+    """A pushed gauge's value and its age; None where nobody has pushed it."""
+    metric, where = metrics.get(name), f"status.metrics.{name}"
+    if metric is None:
+        return None
+    if not isinstance(metric, Mapping):
+        raise DeckError(f"{where}={metric!r}: want an object")
+    value = as_number(metric.get("value"))
+    if not low <= value <= high:
+        raise DeckError(f"{where}.value={metric.get('value')!r}: want {wanted}")
+    return value, _age(metric, where)
+
+
+def _daily_pnl(metrics: Mapping[str, Any]) -> tuple[float, float]:
+    """PnL of the last 24 h as a fraction of the equity before them, and its age; infinity: it is unknown.
+
+    The ratio is as old as the older of its two gauges.  More than all lost is all lost; a gain on an account
+    that was empty, or a PnL without an equity beside it, is no ratio.
+    """
+    usd = (-MAX_USD, MAX_USD, f"USD, at most {MAX_USD:g} of either sign")
+    pnl_24h = _metric(metrics, "pnl_24h", *usd)
+    if pnl_24h is None:
+        return UNKNOWN
+    equity_now = _metric(metrics, "equity_usd", *usd)
+    if equity_now is None:
+        return UNKNOWN
+    (pnl, pnl_age), (equity, equity_age) = pnl_24h, equity_now
+    before, age = equity - pnl, max(pnl_age, equity_age)
+    if before > 0.0:
+        return max(-1.0, pnl / before), age
+    return (-1.0, age) if pnl < 0.0 else UNKNOWN
+
+
 def parse_status(body: object, *, allocator_period_seconds: float) -> RiskState:
     """A RiskState from the JSON of GET /status; ages as the exporter gives them.
 
-    The exporter's `drawdown_pct` is percent, a person reads it; here it becomes a fraction.  A status that
-    lacks one of BREAKERS, or has one that is neither open nor closed, is no status: guessing "closed" would
-    fail open.
+    The exporter's `drawdown_pct` is percent, a person reads it; here it becomes a fraction.  Its `pnl_24h`,
+    USD, becomes the day's PnL, a fraction of the equity 24 h ago.  A status that lacks one of BREAKERS, or
+    has one that is neither open nor closed, is no status: guessing "closed" would fail open.
 
     Raises:
         DeckError: Not the shape of a status; the message names the field.
@@ -87,17 +124,9 @@ def parse_status(body: object, *, allocator_period_seconds: float) -> RiskState:
         raise DeckError(f"status.halted={halted!r}: want true or false")
     if halted and not any(breakers.values()):
         breakers["halted"] = True
-    drawdown, drawdown_age = 0.0, math.inf
-    metric = _object(body, "metrics").get("drawdown_pct")
-    if metric is not None:
-        if not isinstance(metric, Mapping):
-            raise DeckError(f"status.metrics.drawdown_pct={metric!r}: want an object")
-        percent = as_number(metric.get("value"))
-        if not 0.0 <= percent <= 100.0:
-            raise DeckError(
-                f"status.metrics.drawdown_pct.value={metric.get('value')!r}: want 0 to 100 percent"
-            )
-        drawdown, drawdown_age = percent / 100.0, _age(metric, "status.metrics.drawdown_pct")
+    metrics = _object(body, "metrics")
+    percent, drawdown_age = _metric(metrics, "drawdown_pct", 0.0, 100.0, "0 to 100 percent") or UNKNOWN
+    daily_pnl, daily_pnl_age = _daily_pnl(metrics)
     shares = _object(body, "risk_share")
     share_age = 0.0
     if shares:
@@ -107,13 +136,19 @@ def parse_status(body: object, *, allocator_period_seconds: float) -> RiskState:
             risk_shares=shares,
             share_age_seconds=share_age,
             allocator_period_seconds=allocator_period_seconds,
-            drawdown_pct=drawdown,
+            drawdown_pct=percent / 100.0,
             drawdown_age_seconds=drawdown_age,
+            daily_pnl_pct=daily_pnl,
+            daily_pnl_age_seconds=daily_pnl_age,
             breakers=breakers,
             breaker_age_seconds=0.0,
         )
     except RiskInputError as error:
         raise DeckError(f"status: {error}") from error
+
+
+def _born(asked_at: float, age: float | None) -> float:
+    return asked_at - (math.inf if age is None else age)
 
 
 class _HttpTransport:
@@ -147,7 +182,7 @@ class _HttpTransport:
 
 
 class DeckState:
-    """The exporter's risk shares, breakers and drawdown, kept fresh in the background.
+    """The exporter's risk shares, breakers, drawdown and PnL of the day, kept fresh in the background.
 
         with DeckState("http://localhost:8002") as deck:
             rails = RiskRails(state=deck)
@@ -207,12 +242,14 @@ class DeckState:
         self._thread: threading.Thread | None = None
         self._etag: str | None = None
         self._whole_at = -math.inf
-        # The state and the moments at which its breakers, shares and drawdown were known to be true.
-        self._reading: tuple[RiskState, float, float, float] | None = None
+        # The state and the moments at which its breakers, shares, drawdown and day were known to be true.
+        self._reading: tuple[RiskState, float, float, float, float] | None = None
         self._serving = threading.Lock()
         self._served: tuple[float, RiskState] = (
             math.inf,
-            RiskState(breaker_age_seconds=math.inf, drawdown_age_seconds=math.inf),
+            RiskState(
+                breaker_age_seconds=math.inf, drawdown_age_seconds=math.inf, daily_pnl_age_seconds=math.inf
+            ),
         )
         self.fetches_total = 0
         self.errors_total = 0
@@ -242,29 +279,30 @@ class DeckState:
     ) -> None:
         """Keep an answer, dated by the moment it was asked for: no answer is younger than its question."""
         if status == requests.codes.not_modified and etag is not None and self._reading is not None:
-            state, _, shares_born, drawdown_born = self._reading
+            state, _, shares_born, drawdown_born, day_born = self._reading
         elif status == requests.codes.ok:
             state = parse_status(body, allocator_period_seconds=self._period)
-            drawdown_age = state.drawdown_age_seconds
             shares_born = asked_at - state.share_age_seconds
-            drawdown_born = asked_at - (math.inf if drawdown_age is None else drawdown_age)
+            drawdown_born = _born(asked_at, state.drawdown_age_seconds)
+            day_born = _born(asked_at, state.daily_pnl_age_seconds)
             self._etag, self._whole_at = new_etag, asked_at
         else:
             raise DeckError(f"GET /status answered {status}: want 200")
         with self._serving:
-            self._reading = (state, asked_at, shares_born, drawdown_born)
+            self._reading = (state, asked_at, shares_born, drawdown_born, day_born)
             self._serve(asked_at)
 
     def _serve(self, at: float) -> RiskState:
         """The snapshot for the next AGE_STEP_SECONDS, its ages those at the end of them."""
         if self._reading is None:
             return self._served[1]
-        state, confirmed, shares_born, drawdown_born = self._reading
+        state, confirmed, shares_born, drawdown_born, day_born = self._reading
         until = at + AGE_STEP_SECONDS
         aged = replace(
             state,
             share_age_seconds=max(0.0, until - shares_born),
             drawdown_age_seconds=max(0.0, until - drawdown_born),
+            daily_pnl_age_seconds=max(0.0, until - day_born),
             breaker_age_seconds=max(0.0, until - confirmed),
         )
         self._served = (until, aged)

@@ -105,6 +105,7 @@ class RiskRails:
         fields: dict[str, object] = {"drawdown_pct": drawdown_pct, "drawdown_age_seconds": age_seconds}
         if daily_pnl_pct is not None:
             fields["daily_pnl_pct"] = daily_pnl_pct
+            fields["daily_pnl_age_seconds"] = age_seconds
         self._change(**fields)
 
     def set_breakers(self, breakers: Mapping[str, bool], *, age_seconds: float = 0.0) -> None:

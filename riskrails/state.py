@@ -97,6 +97,8 @@ class RiskState:
         breakers: Name → open.
         breaker_age_seconds: How old they are; None: no breaker feed is attached at all.
         edges: Strategy → record.
+        daily_pnl_age_seconds: How old the day's PnL is; None: nobody says.  Too old it warns and does not
+            halt, for an engine may well push none; its last value counts on.
 
     Raises:
         RiskInputError: With a code, the field, what came and what was wanted.
@@ -111,6 +113,7 @@ class RiskState:
     breakers: Mapping[str, bool] = field(default_factory=dict)
     breaker_age_seconds: float | None = None
     edges: Mapping[str, EdgeStatistics] = field(default_factory=dict)
+    daily_pnl_age_seconds: float | None = None
 
     def __post_init__(self) -> None:
         shares: dict[str, float] = {}
@@ -145,7 +148,8 @@ class RiskState:
         if not -1.0 <= day < math.inf:
             message = f"daily_pnl_pct={self.daily_pnl_pct!r}: want a fraction of equity, −0.02 for −2 %"
             raise RiskInputError("E_DAILY_PNL", "daily_pnl_pct", message)
-        for name in ("share_age_seconds", "drawdown_age_seconds", "breaker_age_seconds"):
+        ages = ("share_age_seconds", "drawdown_age_seconds", "breaker_age_seconds", "daily_pnl_age_seconds")
+        for name in ages:
             age = getattr(self, name)
             optional = name != "share_age_seconds"
             if not (age is None and optional) and not as_number(age) >= 0.0:
@@ -183,12 +187,13 @@ class StateSource(Protocol):
 def worst_of(ours: RiskState, theirs: RiskState) -> RiskState:
     """The more cautious of two views of one account: an engine's own and the deck's.
 
-    Breakers open in either are open; the deeper drawdown and daily loss count; a drawdown is as old as its
-    younger report.  Shares and edges come from whichever has them, `theirs` first: the allocator's are there.
+    Breakers open in either are open; the deeper drawdown and daily loss count, each as old as its younger
+    report.  Shares and edges come from whichever has them, `theirs` first: the allocator's are there.
     """
     names = dict.fromkeys([*ours.breakers, *theirs.breakers])
     ages = [age for age in (ours.breaker_age_seconds, theirs.breaker_age_seconds) if age is not None]
     reports = [age for age in (ours.drawdown_age_seconds, theirs.drawdown_age_seconds) if age is not None]
+    days = [age for age in (ours.daily_pnl_age_seconds, theirs.daily_pnl_age_seconds) if age is not None]
     shares = theirs if theirs.risk_shares or not ours.risk_shares else ours
     return RiskState(
         risk_shares=shares.risk_shares,
@@ -200,6 +205,7 @@ def worst_of(ours: RiskState, theirs: RiskState) -> RiskState:
         breakers={n: ours.breakers.get(n, False) or theirs.breakers.get(n, False) for n in names},
         breaker_age_seconds=max(ages) if ages else None,
         edges={**ours.edges, **theirs.edges},
+        daily_pnl_age_seconds=min(days) if days else None,
     )
 
 
@@ -227,6 +233,7 @@ def view_of(state: RiskState, policy: Policy) -> View:
     report = state.drawdown_age_seconds
     if report is not None and report > policy.drawdown_max_age_seconds:
         why.append(f"drawdown is {report:g} s old: want at most {policy.drawdown_max_age_seconds:g} s")
+    day = state.daily_pnl_age_seconds
     if state.daily_pnl_pct <= -policy.daily_loss_max:
         why.append(
             f"daily PnL {state.daily_pnl_pct:.2%} has reached the limit of −{policy.daily_loss_max:.2%}"
@@ -254,6 +261,7 @@ def view_of(state: RiskState, policy: Policy) -> View:
         *(("SHARES_STALE",) if stale else ()),
         *(("BREAKERS_UNKNOWN",) if age is None else ()),
         *(("DRAWDOWN_UNKNOWN",) if report is None else ()),
+        *(("DAILY_PNL_UNKNOWN",) if day is not None and day > policy.drawdown_max_age_seconds else ()),
     )
     return View(
         halted=bool(why),

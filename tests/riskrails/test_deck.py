@@ -14,7 +14,7 @@ from riskrails import RiskInputError, RiskRails
 from riskrails.deck import AGE_STEP_SECONDS, REVALIDATE_SECONDS, DeckState, parse_status
 from riskrails.errors import DeckError
 from tests.fakes.deck_transport import Clock, FakeDeck
-from tests.riskrails.desk import size
+from tests.riskrails.desk import call, size
 
 STATUS: dict[str, Any] = {
     "version": "0.1.0",
@@ -164,6 +164,107 @@ def test_a_drawdown_nobody_pushed_fails_closed() -> None:
     assert size(RiskRails(state=deck)).reasons == ("HALTED",)
 
 
+def account(
+    pnl: Any, equity: Any = 100_000.0, *, age: float = 1.0, equity_age: float = 1.0
+) -> dict[str, Any]:
+    """The status of an engine without a drawdown to speak of, that pushed its PnL of 24 h."""
+    metrics = {
+        "drawdown_pct": {"value": 0.0, "age_seconds": 1.0},
+        "pnl_24h": {"value": pnl, "age_seconds": age},
+        "equity_usd": {"value": equity, "age_seconds": equity_age},
+    }
+    return status(metrics=metrics)
+
+
+def test_the_days_loss_on_the_deck_halts() -> None:
+    """`pnl_24h` against the equity before it: 3 % of 100 000 is 3 000 with 97 000 left."""
+    fake = FakeDeck(account(-3_000.0, 97_000.0))
+    deck = deck_of(fake, Clock())
+    rails = RiskRails(state=deck)
+    deck.refresh()
+    order = size(rails)
+    assert (order.mode, order.reasons) == ("reduce", ("HALTED",))
+    assert "daily PnL -3.00% has reached the limit" in order.messages[0]
+    fake.set(account(-2_999.0, 97_001.0))
+    deck.refresh()
+    order = size(rails)
+    assert order.size_usd > 0
+    assert "DAILY_PNL_UNKNOWN" not in order.warnings
+
+
+@pytest.mark.parametrize(
+    ("pnl", "equity", "ratio"),
+    [
+        (25_000.0, 125_000.0, 0.25),
+        (-10_000.0, 0.0, -1.0),
+        (-10_000.0, -5_000.0, -1.0),
+        (-10_000.0, -10_000.0, -1.0),
+    ],
+)
+def test_the_day_is_a_fraction_of_the_equity_before_it(pnl: float, equity: float, ratio: float) -> None:
+    """A quarter won is .25; all lost, and more than all, is −1."""
+    state = parse_status(account(pnl, equity, age=2.0, equity_age=9.0), allocator_period_seconds=60.0)
+    assert state.daily_pnl_pct == ratio
+    assert state.daily_pnl_age_seconds == 9.0, "as old as the older of its two gauges"
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {},
+        {"equity_usd": {"value": 100_000.0, "age_seconds": 1.0}},
+        {"pnl_24h": {"value": -10_000.0, "age_seconds": 1.0}},
+        account(5_000.0, 5_000.0)["metrics"],
+        account(0.0, 0.0)["metrics"],
+    ],
+)
+def test_a_days_pnl_nobody_can_know_is_warned_of(metrics: dict[str, Any]) -> None:
+    """No PnL, no equity beside it, a gain on nothing: no ratio is guessed, and each order says so."""
+    drawdown = {"drawdown_pct": {"value": 0.0, "age_seconds": 1.0}}
+    deck = deck_of(FakeDeck(status(metrics=metrics | drawdown)), Clock())
+    deck.refresh()
+    rails = RiskRails(state=deck)
+    order = size(rails)
+    assert order.size_usd > 0
+    assert "DAILY_PNL_UNKNOWN" in order.warnings
+    assert rails.compute_orders(**call())[0] == order
+    rails.set_account_state(0.0, daily_pnl_pct=0.0)
+    assert "DAILY_PNL_UNKNOWN" not in size(rails).warnings
+
+
+def test_a_days_pnl_that_is_no_longer_pushed_is_warned_of() -> None:
+    """From 60 s after the last one each order says so; a loss that had reached the limit halts on."""
+    clock = Clock()
+    fake = FakeDeck(account(-100.0, age=60.0 - AGE_STEP_SECONDS))
+    deck = deck_of(fake, clock)
+    deck.refresh()
+    rails = RiskRails(state=deck)
+    assert "DAILY_PNL_UNKNOWN" not in size(rails).warnings
+    clock.seconds += AGE_STEP_SECONDS
+    assert size(rails).size_usd > 0
+    assert "DAILY_PNL_UNKNOWN" in size(rails).warnings
+    rails.set_account_state(0.0, daily_pnl_pct=-0.001)
+    assert "DAILY_PNL_UNKNOWN" not in size(rails).warnings
+    fake.set(account(-10_000.0, age=3600.0))
+    deck.refresh()
+    assert size(rails).reasons == ("HALTED",)
+
+
+def test_of_the_engines_day_and_the_decks_the_worse_counts() -> None:
+    """Neither is hidden by the other, not even by one that was set once and never again."""
+    deck = deck_of(FakeDeck(account(-10_000.0)), Clock())
+    deck.refresh()
+    rails = RiskRails(state=deck)
+    rails.set_account_state(0.01, daily_pnl_pct=0.002)
+    assert size(rails).reasons == ("HALTED",)
+    gained = deck_of(FakeDeck(account(10_000.0)), Clock())
+    gained.refresh()
+    rails = RiskRails(state=gained)
+    assert size(rails).size_usd > 0
+    rails.set_account_state(0.01, daily_pnl_pct=-0.03)
+    assert size(rails).reasons == ("HALTED",)
+
+
 def test_old_shares_are_held_to_an_equal_part() -> None:
     """Older than three allocator periods: min(share, 1/N) and a warning, not a halt."""
     fake = FakeDeck(status(weights={"version": 3, "updated_at": 0.0, "age_seconds": 181.0}))
@@ -203,6 +304,12 @@ def test_no_shares_yet_gives_the_smallest_share() -> None:
         (status(metrics={"drawdown_pct": {"value": None, "age_seconds": 0}}), "want 0 to 100 percent"),
         (status(metrics={"drawdown_pct": {"value": -1, "age_seconds": 0}}), "want 0 to 100 percent"),
         (status(metrics={"drawdown_pct": {"value": 1}}), "drawdown_pct.age_seconds"),
+        (status(metrics={"pnl_24h": -100}), "status.metrics.pnl_24h=-100: want an object"),
+        (account(None), "status.metrics.pnl_24h.value=None: want USD"),
+        (account(-2e15), "status.metrics.pnl_24h.value"),
+        (account(-1.0, "1e5"), "status.metrics.equity_usd.value='1e5': want USD"),
+        (account(-1.0, age=-1.0), "pnl_24h.age_seconds"),
+        (account(-1.0, equity_age=math.nan), "equity_usd.age_seconds"),
         (status(risk_share={"a": 1.4}), "risk_shares"),
         (status(risk_share=None), "status.risk_share"),
         (status(weights=None), "status.weights"),

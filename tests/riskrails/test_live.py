@@ -64,6 +64,23 @@ def test_the_deck_feeds_the_rails(deck_url: str) -> None:
     assert (deck.fetches_total, deck.last_error) == (before + 1, None)
 
 
+def test_a_days_loss_pushed_to_the_deck_halts(deck_url: str) -> None:
+    """An engine that pushes `pnl_24h` and reports nothing by itself is halted at its tenth lost."""
+    deck = DeckState(deck_url, token=TOKEN, engine="lost")
+    rails = RiskRails(state=deck)
+    with DeckClient(deck_url, token=TOKEN, engine="lost") as client:
+        client.push_metrics(equity_usd=100_000.0, drawdown_pct=1.0)
+        deck.refresh()
+        order = size(rails)
+        assert order.size_usd > 0
+        assert "DAILY_PNL_UNKNOWN" in order.warnings
+        client.push_metrics(equity_usd=100_000.0, pnl_24h=-10_000.0, drawdown_pct=1.0)
+    deck.refresh()
+    order = size(rails)
+    assert (order.mode, order.reasons) == ("reduce", ("HALTED",))
+    assert "daily PnL -9.09%" in order.messages[0]
+
+
 def test_without_the_token_the_deck_says_no(deck_url: str) -> None:
     """A wrong token is an error that names the status, and orders stay refused."""
     deck = DeckState(deck_url, token="wrong")

@@ -91,6 +91,7 @@ def test_a_record_that_cannot_be_is_refused(record: Any, field: str) -> None:
         ({"share_age_seconds": None}, "E_AGE", "share_age_seconds"),
         ({"breaker_age_seconds": math.nan}, "E_AGE", "breaker_age_seconds"),
         ({"drawdown_age_seconds": "1"}, "E_AGE", "drawdown_age_seconds"),
+        ({"daily_pnl_age_seconds": -1}, "E_AGE", "daily_pnl_age_seconds"),
         ({"allocator_period_seconds": 0}, "E_AGE", "allocator_period_seconds"),
         ({"allocator_period_seconds": math.inf}, "E_AGE", "allocator_period_seconds"),
         ({"edges": {"a": 3}}, "E_EDGE", "edges['a']"),
@@ -118,6 +119,8 @@ def test_ages_at_their_limits_pass_and_beyond_them_fail() -> None:
     assert not view_of(RiskState(breaker_age_seconds=30.0, drawdown_age_seconds=60.0), POLICY).halted
     assert view_of(RiskState(breaker_age_seconds=30.001), POLICY).halted
     assert view_of(RiskState(drawdown_age_seconds=60.001), POLICY).halted
+    assert view_of(RiskState(daily_pnl_age_seconds=60.0), POLICY).warnings.count("DAILY_PNL_UNKNOWN") == 0
+    assert view_of(RiskState(daily_pnl_age_seconds=60.001), POLICY).warnings.count("DAILY_PNL_UNKNOWN") == 1
     fresh = RiskState(risk_shares={"a": 0.9, "b": 0.1}, share_age_seconds=1800.0)
     assert view_of(fresh, POLICY).shares == {"a": 0.9, "b": 0.1}
     stale = view_of(RiskState(risk_shares={"a": 0.9, "b": 0.1}, share_age_seconds=1800.1), POLICY)
@@ -183,6 +186,36 @@ def test_the_more_cautious_of_two_states_counts() -> None:
     assert (nothing.breaker_age_seconds, nothing.drawdown_age_seconds) == (None, None)
     older = worst_of(RiskState(breaker_age_seconds=3.0), RiskState(breaker_age_seconds=9.0))
     assert older.breaker_age_seconds == 9.0
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "day"),
+    [
+        ((-0.01, 0.0), (-0.04, 1.0), (-0.04, 0.0)),
+        ((-0.04, 9.0), (-0.01, 1.0), (-0.04, 1.0)),
+        ((-0.01, 2.0), (-0.04, 1.0), (-0.04, 1.0)),
+        ((-0.01, None), (-0.04, 1.0), (-0.04, 1.0)),
+        ((-0.05, None), (-0.04, 1.0), (-0.05, 1.0)),
+        ((-0.05, 3.0), (-0.04, None), (-0.05, 3.0)),
+        ((0.01, 3.0), (0.02, math.inf), (0.01, 3.0)),
+        ((-0.01, 3.0), (0.0, math.inf), (-0.01, 3.0)),
+        ((0.0, None), (0.0, math.inf), (0.0, math.inf)),
+        ((-0.01, None), (-0.04, None), (-0.04, None)),
+    ],
+)
+def test_of_two_reports_of_the_day_the_worse_counts(ours: Any, theirs: Any, day: Any) -> None:
+    """As old as the younger, as a drawdown is."""
+    states = [RiskState(daily_pnl_pct=pnl, daily_pnl_age_seconds=age) for pnl, age in (ours, theirs)]
+    both = worst_of(*states)
+    assert (both.daily_pnl_pct, both.daily_pnl_age_seconds) == day
+
+
+def test_a_day_that_should_be_known_and_is_not_is_warned_of() -> None:
+    """Unknown warns and does not halt; where nobody feeds a state nothing is said, as before."""
+    unknown = view_of(RiskState(daily_pnl_age_seconds=math.inf), POLICY)
+    assert (unknown.halted, "DAILY_PNL_UNKNOWN" in unknown.warnings) == (False, True)
+    for age in (None, 0.0, 60.0):
+        assert "DAILY_PNL_UNKNOWN" not in view_of(RiskState(daily_pnl_age_seconds=age), POLICY).warnings
 
 
 class Source:
