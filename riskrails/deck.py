@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self
 import requests
 
 from riskrails.breakers import BREAKERS
+from riskrails.deck_token import deck_token
 from riskrails.errors import DeckError, RiskInputError
 from riskrails.features import MAX_USD, as_number
 from riskrails.state import RiskState
@@ -191,7 +192,8 @@ class DeckState:
 
     Args:
         url: The exporter; DECK_URL, else http://localhost:8002.
-        token: With scope read, where the exporter asks for one; DECK_TOKEN.
+        token: With scope read, where the exporter asks for one; DECK_TOKEN, else the content of
+            DECK_TOKEN_FILE, read here.
         engine: Which engine's view; the exporter's default engine without it.
         interval_seconds: Between two questions.
         timeout_seconds: Of one question.
@@ -199,6 +201,9 @@ class DeckState:
             share_max_periods of it are held to at most 1/N.
         transport: Instead of HTTP, for tests.
         now: A monotonic clock, seconds.
+
+    Raises:
+        RiskInputError: E_DECK; a number of seconds or the token cannot be used.
 
     Attributes:
         fetches_total: Answers understood.
@@ -229,7 +234,7 @@ class DeckState:
         if transport is None:
             self._http = transport = _HttpTransport(
                 url or os.environ.get("DECK_URL") or "http://localhost:8002",
-                token or os.environ.get("DECK_TOKEN"),
+                deck_token(token, os.environ),
                 engine,
                 timeout_seconds,
             )

@@ -17,6 +17,7 @@ from prometheus_client.exposition import default_handler
 from prometheus_client.metrics_core import Metric
 
 from riskrails.caps import CAPS, ROOMS
+from riskrails.deck_token import deck_token
 from riskrails.errors import RiskInputError
 from riskrails.features import LiveFeatures
 from riskrails.order import MODES, REASONS, Order
@@ -146,10 +147,11 @@ class Telemetry:
         Args:
             url: The exporter; DECK_URL, else http://localhost:8002.
             instance: The engine's id.
-            token: With scope push; DECK_TOKEN.
+            token: With scope push; DECK_TOKEN, else the content of DECK_TOKEN_FILE, read at each push.
             timeout_seconds: Of the request.
 
         Raises:
+            RiskInputError: E_DECK; the token cannot be read or sent.
             OSError: Not reachable, or refused (urllib.error.HTTPError); nothing is lost, counters go on.
         """
         push_to_gateway(
@@ -158,7 +160,7 @@ class Telemetry:
             registry=self.registry,
             grouping_key={"instance": instance},
             timeout=timeout_seconds,
-            handler=_handler(token or os.environ.get("DECK_TOKEN")),
+            handler=_handler(deck_token(token, os.environ)),
         )
 
 

@@ -89,6 +89,20 @@ def test_without_the_token_the_deck_says_no(deck_url: str) -> None:
     assert size(RiskRails(state=deck)).reasons == ("HALTED",)
 
 
+def test_a_token_in_a_file_opens_the_deck(
+    deck_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DECK_TOKEN_FILE in the environment, as docs/deploy.md has it, serves the state and the counters."""
+    file = tmp_path / "deck_token_engine"
+    file.write_text(TOKEN + "\n")
+    monkeypatch.delenv("DECK_TOKEN", raising=False)
+    monkeypatch.setenv("DECK_TOKEN_FILE", str(file))
+    deck = DeckState(deck_url)
+    deck.refresh()
+    assert deck.last_error is None
+    Telemetry().push(deck_url, instance="by-file")
+
+
 def test_what_is_counted_arrives_as_catalogued(deck_url: str) -> None:
     """Each riskrails_* family of the catalogue is exposed with its type, and the decision stands in it."""
     telemetry = Telemetry()
