@@ -1,4 +1,4 @@
-"""docs/client.md does what it says."""
+"""docs/client.md, and what the README shows of it, do what they say."""
 
 from __future__ import annotations
 
@@ -9,22 +9,33 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 from exporter.deck_metrics import Counters
 from exporter.deck_payload import METRIC_FIELDS
 from tests.fakes.http_deck import StandInDeck
 
-TEXT = (Path(__file__).resolve().parents[2] / "docs" / "client.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "client.md").read_text()
 
 
-def test_its_first_block_runs_and_reaches_a_deck(tmp_path: Path) -> None:
-    """Copied as it stands."""
-    block = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[0]
+@pytest.mark.parametrize(("page", "trades"), [("docs/client.md", ["2024-000017"]), ("README.md", [])])
+def test_its_first_block_runs_and_reaches_a_deck(page: str, trades: list[str], tmp_path: Path) -> None:
+    """Copied as it stands; the allocator is told when PnL began, the rails what the day lost."""
+    block = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[0]
     with StandInDeck() as deck:
         env = {**os.environ, "DECK_URL": deck.url, "DECK_SPOOL_DIR": str(tmp_path)}
         subprocess.run([sys.executable, "-c", block], check=True, env=env)
-        assert list(deck.trades) == ["2024-000017"]
+        assert list(deck.trades) == trades
         told = {name for push in deck.pushes for name in push}
-        assert told == {"equity_usd", "drawdown_pct", "breaker", "pnl_by_strategy"}
+        assert told == {
+            "started_at",
+            "equity_usd",
+            "pnl_24h",
+            "drawdown_pct",
+            "breaker",
+            "pnl_by_strategy",
+        }
 
 
 def test_it_names_every_metric_and_no_counter_that_is_not_there() -> None:
