@@ -192,11 +192,14 @@ def test_a_waiting_client_raises_the_decks_own_words(deck: RealDeck, engine: str
 
 
 def test_the_newcomers_hook_puts_an_engine_on_the_deck(deck: RealDeck, engine: str, tmp_path: Path) -> None:
-    """examples/metrics_hook.py, as it is, with its settings in the environment."""
+    """examples/metrics_hook.py, as it is, with its settings in the environment; a second copy is harmless."""
     script = (
+        "import subprocess, sys\n"
         "from examples import metrics_hook as hook\n"
-        "hook.on_tick(101.0, 0.5, {'scalp': 1.0})\n"
-        "hook.on_fill('h1', 1.7e9, 'scalp', 'buy', 0.5, 37000.0, 9.25)\n"
+        "hook.on_tick(101.0, 0.5, {'scalp': 1.0}, -2.0)\n"
+        "hook.on_fill('h1', 1.7e9, 'scalp', 'ETH-USD', 'buy', 0.5, 3700.0, 0.9)\n"
+        "hook.on_fill('h2', 1.8e9, 'scalp', 'ETH-USD', 'sell', 0.5, 3800.0, 0.9, pnl_usd=50.0)\n"
+        "subprocess.run([sys.executable, '-c', 'import examples.metrics_hook'], check=True)\n"
     )
     env = {
         **os.environ,
@@ -206,5 +209,11 @@ def test_the_newcomers_hook_puts_an_engine_on_the_deck(deck: RealDeck, engine: s
     }
     subprocess.run([sys.executable, "-c", script], check=True, env=env)
     with DeckClient(deck.url, engine=engine) as waiting:
-        assert waiting.get_status()["pnl_by_strategy"] == {"scalp": 1.0}
-        assert [each["trade_id"] for each in deck.trades(waiting)] == ["h1"]
+        status = waiting.get_status()
+        assert status["pnl_by_strategy"] == {"scalp": 1.0}
+        assert status["metrics"]["pnl_24h"]["value"] == -2.0
+        opened, closed = deck.trades(waiting)
+        assert (opened["trade_id"], opened["symbol"], opened.get("pnl_usd")) == ("h1", "ETH-USD", None)
+        assert (closed["trade_id"], closed["symbol"], closed["pnl_usd"]) == ("h2", "ETH-USD", 50.0)
+        page = requests.get(f"{deck.url}/metrics", timeout=10).text
+        assert f'trading_engine_start_timestamp_seconds{{instance="{engine}"' in page
