@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from allocator.policy import REFRESH_SECONDS
+from allocator.settings import Settings
 from riskrails import RiskInputError, RiskRails
 from riskrails.deck import AGE_STEP_SECONDS, REVALIDATE_SECONDS, DeckState, parse_status
 from riskrails.errors import DeckError
@@ -351,6 +353,14 @@ def test_the_same_object_is_served_within_an_age_step() -> None:
     assert deck.snapshot() is first
     clock.seconds += AGE_STEP_SECONDS
     assert deck.snapshot() is not first
+
+
+def test_a_period_that_nobody_tells_is_the_allocators_default() -> None:
+    """An allocator and an engine that are both left alone agree on how old shares may be."""
+    deck = DeckState(transport=FakeDeck(status()), now=Clock())
+    deck.refresh()
+    assert deck.snapshot().allocator_period_seconds == REFRESH_SECONDS
+    assert Settings.model_fields["refresh_sec"].default == REFRESH_SECONDS
 
 
 @pytest.mark.parametrize("name", ["interval_seconds", "timeout_seconds", "allocator_period_seconds"])
