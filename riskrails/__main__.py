@@ -6,14 +6,15 @@ explain sizes one order; policy prints the policy as TOML, to start a file from.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from riskrails.errors import RiskInputError
+from riskrails.errors import PolicyError, RiskInputError
 from riskrails.features import LiveFeatures
 from riskrails.order import Order
-from riskrails.policy import Policy
+from riskrails.policy import REGIMES, Policy
 from riskrails.policy_toml import load_policy, policy_to_toml
 from riskrails.rails import RiskRails
 from riskrails.state import RiskState
@@ -35,10 +36,16 @@ def _leverage(text: str) -> bool | float:
 
 
 def _regime(text: str) -> str | float:
-    try:
-        return float(text)
-    except ValueError:
+    """A label or a number; a what-if of a misspelt one would show the size of an unknown regime."""
+    if text in REGIMES:
         return text
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not -1.0 <= number <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r}: want {', '.join(REGIMES)} or a number from -1 to 1")
+    return number
 
 
 def _pair(text: str) -> tuple[str, float]:
@@ -94,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SYMBOL=USD",
         help="exposure of a symbol; once for each",
     )
-    add("--regime", type=_regime, default="neutral", help="stress, neutral, trend, or −1 to 1")
+    add("--regime", type=_regime, default="neutral", help="stress, neutral, trend, or -1 to 1")
     add("--leverage", type=_leverage, default=True, help="true, false or a number")
     add("--breaker", action="append", default=[], metavar="NAME", help="an open breaker")
     add("--step", default=None, help="the venue's quantity step")
@@ -107,6 +114,17 @@ def _parser() -> argparse.ArgumentParser:
     policy = commands.add_parser("policy", help="print the policy as TOML, checked")
     policy.add_argument("--policy", default=None, metavar="FILE", help="a TOML file to check and complete")
     return parser
+
+
+def _policy(file: str | None) -> Policy:
+    if not file:
+        return Policy()
+    try:
+        return load_policy(file)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        message = f"--policy {file}: {why}: want a TOML file, as `python -m riskrails policy` prints one"
+        raise PolicyError("policy", message) from error
 
 
 def _explain(given: argparse.Namespace, policy: Policy) -> Order:
@@ -166,12 +184,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     given: Any = _parser().parse_args(arguments)
     try:
-        policy = load_policy(given.policy) if given.policy else Policy()
+        policy = _policy(given.policy)
         if given.command == "policy":
             print(policy_to_toml(policy), end="")
             return 0
         order = _explain(given, policy)
-    except (RiskInputError, OSError, UnicodeDecodeError) as error:
+    except RiskInputError as error:
         print(f"riskrails: {error}", file=sys.stderr)
         return 2
     print(order.to_json() if given.json else order.explain())

@@ -88,7 +88,11 @@ def test_a_refused_order_says_why_and_exits_with_one(capsys: pytest.CaptureFixtu
         (["--positions", "-1"], "open_positions=-1"),
         (["--step", "abc"], "qty_step='abc'"),
         (["--held", "A=1", "--held", "B=1", "--held", "A=2"], "--held A=2 after A=1: want each symbol once"),
-        (["--policy", "/nowhere/policy.toml"], "/nowhere/policy.toml"),
+        (
+            ["--policy", "/nowhere/policy.toml"],
+            "--policy /nowhere/policy.toml: No such file or directory: want a TOML",
+        ),
+        (["--policy", "/"], "--policy /: Is a directory: want a TOML file"),
     ],
 )
 def test_a_call_that_makes_no_sense_exits_with_two(
@@ -122,6 +126,7 @@ def test_help_shows_defaults_only_where_there_are_some(capsys: pytest.CaptureFix
     assert "(default: None)" not in text
     assert "(default: [])" not in text
     assert "basis points of mid (default: 1.0)" in " ".join(text.split())
+    assert text.isascii(), "what stands there can be typed"
 
 
 def test_a_leverage_that_is_none_says_what_was_wanted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,6 +147,37 @@ def test_an_option_of_the_wrong_shape_is_argparses_business(
         main([*WORKED, *extra])
     assert caught.value.code == 2
     assert extra[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("regime", ["−1", "-1.01", "2", "nan", "bull", "Trend", ""])
+def test_a_regime_that_is_none_is_refused(regime: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt one would be sized as unknown, and look like an answer; a true minus sign is one."""
+    with pytest.raises(SystemExit) as caught:
+        main([*WORKED, "--regime", regime])
+    assert caught.value.code == 2
+    says = f"argument --regime: {regime!r}: want stress, neutral, trend or a number from -1 to 1"
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("regime", "multiplier"), [("-1", 0.5), ("0", 0.8), ("1", 1.0), ("stress", 0.5)])
+def test_the_ends_of_the_regimes_are_known(
+    regime: str, multiplier: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both ends of the range and a label are sized without a warning."""
+    main([*WORKED, "--regime", regime, "--json"])
+    order = json.loads(capsys.readouterr().out)
+    assert order["multipliers"]["m_regime"] == multiplier
+    assert "REGIME_UNKNOWN" not in order["warnings"]
+
+
+def test_a_policy_that_is_no_text_says_what_was_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A picture for a policy is named, not decoded."""
+    file = tmp_path / "odd.toml"
+    file.write_bytes(b"\xff\xfe")
+    assert main(["policy", "--policy", str(file)]) == 2
+    assert f"--policy {file}: not UTF-8: want a TOML file" in capsys.readouterr().err
 
 
 def test_policy_prints_what_it_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
