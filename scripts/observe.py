@@ -67,11 +67,15 @@ class Observer:
             for row in result
         }
 
-    def weights_history(self) -> list[dict[str, Any]]:
-        """Every published set of shares, oldest first."""
-        history = self._get(f"{self.deck_url}/allocator/weights/history")
-        rows = history["history"] if isinstance(history, dict) else history
-        return sorted(rows, key=lambda row: int(row["version"]))
+    def first_and_last_shares(self) -> list[dict[str, Any]]:
+        """The first set of risk shares that was published and the newest; empty when none was.
+
+        Two rows, however long the run: the history is paged, and versions count from 1 without a gap, so the
+        newest one's is also how many there are.
+        """
+        url = f"{self.deck_url}/allocator/weights/history"
+        newest = self._get(url, limit="1")["history"]
+        return [*self._get(url, before="2")["history"], *newest] if newest else []
 
 
 @dataclass(frozen=True)
@@ -158,9 +162,9 @@ def summarise(observer: Observer) -> Summary:
         if answer:
             answers[name] = answer
     try:
-        history = observer.weights_history()
+        shares = observer.first_and_last_shares()
     except requests.RequestException:
-        history = []
+        shares = []
 
     def total(name: str) -> int:
         return round(sum(answers.get(name, {}).values()))
@@ -174,9 +178,9 @@ def summarise(observer: Observer) -> Summary:
         scrapes=total("scrapes"),
         allocator_runs={key: round(value) for key, value in by_label("runs").items()},
         pnl_by_strategy=by_label("pnl"),
-        first_shares=dict(history[0]["weights"]) if history else {},
-        last_shares=dict(history[-1]["weights"]) if history else {},
-        versions=len(history),
+        first_shares=dict(shares[0]["weights"]) if shares else {},
+        last_shares=dict(shares[-1]["weights"]) if shares else {},
+        versions=int(shares[-1]["version"]) if shares else 0,
         decisions={key: round(value) for key, value in by_label("decisions").items()},
         alerts=tuple(sorted(observer.alerts_seen)),
         queries_answered=len(answers),

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from scripts.observe import Summary
+from scripts.native import free_port
+from scripts.observe import Observer, Summary, summarise
+from tests.exporter.nursery import Nursling
 
 CLOSED = Summary(
     pushes=900,
@@ -59,3 +62,34 @@ def test_a_strategy_without_pnl_shows_no_number() -> None:
     """No data is not zero."""
     table = dataclasses.replace(CLOSED, pnl_by_strategy={}).table()
     assert table.count("nan") == 2
+
+
+def test_a_long_run_is_summed_up_from_its_first_shares_to_its_last(tmp_path: Path) -> None:
+    """More versions than the exporter puts on one page are all counted, and the first is the first."""
+    deck = Nursling(free_port(), tmp_path, DECK_DURABILITY="process")
+    deck.start()
+    try:
+        for version in range(1, 121):
+            share = {"scalp": version / 200, "trend": 1 - version / 200}
+            assert deck.call("POST", "/allocator/weights", {"weights": share})[0] == 200
+        observer = Observer(f"http://127.0.0.1:{deck.port}", f"http://127.0.0.1:{free_port()}")
+        summary = summarise(observer)
+        observer.session.close()
+    finally:
+        deck.stop()
+    assert summary.versions == 120
+    assert summary.first_shares == {"scalp": 0.005, "trend": 0.995}
+    assert summary.last_shares == {"scalp": 0.6, "trend": 0.4}
+
+
+def test_a_run_without_shares_has_none_to_sum_up(tmp_path: Path) -> None:
+    """Before the allocator's first publication there is no version, first or last."""
+    deck = Nursling(free_port(), tmp_path, DECK_DURABILITY="process")
+    deck.start()
+    try:
+        observer = Observer(f"http://127.0.0.1:{deck.port}", f"http://127.0.0.1:{free_port()}")
+        summary = summarise(observer)
+        observer.session.close()
+    finally:
+        deck.stop()
+    assert (summary.versions, summary.first_shares, summary.last_shares) == (0, {}, {})
