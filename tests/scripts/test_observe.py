@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.native import free_port
+from scripts.native import ROOT, free_port
 from scripts.observe import Observer, Summary, summarise
 from tests.exporter.nursery import Nursling
 
@@ -56,6 +56,18 @@ def test_the_table_shows_each_strategy_with_its_pnl_and_shares() -> None:
     assert "30 taker, 9 skip" not in table  # sorted by name, idle modes left out
     assert "9 skip, 30 taker" in table
     assert "maker" not in table
+
+
+def test_the_readme_shows_the_summary_as_it_is_printed() -> None:
+    """The sample in the README has the rows of the table, in their order, and no other."""
+
+    def rows(text: str) -> list[str]:
+        return [line.strip().split("  ")[0] for line in text.splitlines() if line.startswith("  ")]
+
+    sample = (ROOT / "README.md").read_text(encoding="utf-8").partition("\nSummary\n")[2].partition("```")[0]
+    shown = rows(sample)
+    until = shown.index("strategy") + 1
+    assert shown[:until] == rows(CLOSED.table())[:until]
 
 
 def test_a_strategy_without_pnl_shows_no_number() -> None:
