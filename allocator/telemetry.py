@@ -34,7 +34,7 @@ class Telemetry:
         registry = self.registry
         ProcessCollector(registry=registry)
         by_strategy = (
-            ("allocator_raw_share_ratio", "Share before the bounds."),
+            ("allocator_raw_share_ratio", "Share before bounds and MAX_STEP."),
             ("allocator_score", "Score of the newest row."),
             ("allocator_score_ema", "Smoothed score, what shares are made of."),
             ("allocator_bonus", "Exploration bonus in the score."),
@@ -45,42 +45,60 @@ class Telemetry:
         self._interval = Gauge("allocator_interval_seconds", "Time between decisions.", registry=registry)
         self._interval.set(interval_seconds)
         self._turnover_last = Gauge(
-            "allocator_turnover_last_ratio", "Half the L1 change of the last run.", registry=registry
+            "allocator_turnover_last_ratio",
+            "Half the L1 change that the last run published.",
+            registry=registry,
         )
         self._frozen = Gauge(
-            "allocator_weights_frozen", "1 while a guard keeps the shares.", registry=registry
+            "allocator_weights_frozen",
+            "1 while a guard or a failed request holds the shares.",
+            registry=registry,
         )
         self._relaxed = Gauge(
             "allocator_bounds_relaxed",
             "1 if the bounds leave so many strategies no choice.",
             registry=registry,
         )
-        self._all_negative = Gauge("allocator_all_negative", "1 if every strategy loses.", registry=registry)
+        self._all_negative = Gauge(
+            "allocator_all_negative", "1 if every strategy's mean return is below zero.", registry=registry
+        )
         self._last_run = Gauge(
             "allocator_last_run_timestamp_seconds", "When a run last ended; 0 is never.", registry=registry
         )
         self._last_success = Gauge(
             "allocator_last_success_timestamp_seconds",
-            "When a run last decided; 0 is never.",
+            "When a run last succeeded; 0 is never.",
             registry=registry,
         )
-        self._runs = Counter("allocator_runs_total", "Runs by result.", ["result"], registry=registry)
+        self._runs = Counter(
+            "allocator_runs_total", "Runs by result: success, error, skipped.", ["result"], registry=registry
+        )
         self._run_duration = Histogram(
             "allocator_run_duration_seconds", "Time of a run.", buckets=_DURATION_BUCKETS, registry=registry
         )
         self._query_duration = Histogram(
             "allocator_query_duration_seconds",
-            "Time of a query.",
+            "Time of a request to Prometheus or the exporter.",
             ["query"],
             buckets=_DURATION_BUCKETS,
             registry=registry,
         )
-        self._queries = Counter("allocator_queries_total", "Queries sent.", ["query"], registry=registry)
+        self._queries = Counter(
+            "allocator_queries_total",
+            "Requests to Prometheus and the exporter.",
+            ["query"],
+            registry=registry,
+        )
         self._query_errors = Counter(
-            "allocator_query_errors_total", "Queries that failed.", ["query"], registry=registry
+            "allocator_query_errors_total",
+            "Requests to Prometheus and the exporter that failed.",
+            ["query"],
+            registry=registry,
         )
         self._turnover = Summary(
-            "allocator_turnover_ratio", "Half the L1 change of each run.", registry=registry
+            "allocator_turnover_ratio",
+            "Half the L1 change that each run published, summed.",
+            registry=registry,
         )
         build = Gauge(
             "allocator_build_info", "What runs: always 1.", ["version", "revision"], registry=registry
