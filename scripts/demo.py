@@ -7,12 +7,13 @@ port.  Its files live in `.demo/`, wiped at each start; a `.env` of yours does n
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -33,6 +34,8 @@ READY_PATH = {
     "allocator": "/-/healthy",
     "grafana": "/api/health",
 }
+
+HINTS = {"alertmanager": "  (Debian's has no page; docs/alerts.md has the commands)"}
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,10 @@ def read_settings(values: Mapping[str, str]) -> DemoSettings:
             raise NativeError(
                 f"DEMO_SECONDS={values['DEMO_SECONDS']}: want a number of seconds from 1 to 604800"
             )
-    text = values.get("PORT_OFFSET", "0")
-    top = 65535 - max(vars(Ports()).values())
     try:
-        offset = int(text)
-    except ValueError:
-        offset = -1
-    if not 0 <= offset <= top:
-        raise NativeError(f"PORT_OFFSET={text}: want a whole number from 0 to {top}")
+        offset = Ports().offset(values.get("PORT_OFFSET", "0"), "PORT_OFFSET=")
+    except ValueError as error:
+        raise NativeError(str(error)) from None
     home = values.get("GRAFANA_HOME")
     return DemoSettings(seconds, offset, Path(home) if home else None)
 
@@ -182,9 +181,8 @@ class Demo:
                 ready = f"http://127.0.0.1:{getattr(self.ports, name)}{READY_PATH[name]}"
             log = self.run_dir / "logs" / f"{name}.log"
             self.supervisor.start(name, Child(name, argv, log, ready, env, self.run_dir))
-            self.say(
-                f"  {name:<13} {ready.removesuffix(READY_PATH[name]) if ready else 'replays BTC-USD hours'}"
-            )
+            url = ready.removesuffix(READY_PATH[name]) if ready else "replays BTC-USD hours"
+            self.say(f"  {name:<13} {url}{HINTS.get(name, '')}")
         if grafana is None:
             self.say("  grafana       not on this machine: set GRAFANA_HOME, or `make up` runs it in Docker")
         self.say(f"  logs          {self.run_dir / 'logs'}\n")
@@ -212,8 +210,14 @@ class Demo:
         self.ending = True
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; 0 if the loop closed, 1 if not, 2 if it could not start."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args(argv)
     try:
         settings = read_settings(read_environment(ROOT / ".env"))
         name = ".demo" if settings.port_offset == 0 else f".demo-{settings.port_offset}"

@@ -51,6 +51,21 @@ class Ports:
         """The same ports, all moved by `offset`."""
         return Ports(*(port + offset for port in dataclasses.astuple(self)))
 
+    def offset(self, text: str, name: str) -> int:
+        """The whole number in `text` by which all ports can be moved.
+
+        Raises:
+            ValueError: It is none, or a port would have no such number; the message begins with `name`.
+        """
+        top = 65535 - max(dataclasses.astuple(self))
+        try:
+            found = int(text)
+        except ValueError:
+            found = -1
+        if not 0 <= found <= top:
+            raise ValueError(f"{name}{text}: want a whole number from 0 to {top}")
+        return found
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -68,7 +83,7 @@ class Rendered:
         """One line on who hears of alerts."""
         if not any(self.notifiers.values()):
             return (
-                "alerts reach the exporter (breakers, history) and Alertmanager's page, and nobody else: "
+                "alerts reach the exporter (breakers, history) and Alertmanager, and nobody else: "
                 "set a receiver in .env (ALERT_…)"
             )
         told = [f"{role}: {', '.join(names)}" for role, names in self.notifiers.items() if names]
@@ -261,19 +276,22 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.render", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="directory to write into")
     parser.add_argument("--compose", action="store_true", help="compose's service names instead of loopback")
-    parser.add_argument("--port-offset", type=int, default=0, help="move every port by N")
+    parser.add_argument("--port-offset", default="0", metavar="N", help="move every port by N")
     parser.add_argument("--interval", type=float, default=None, help="scrape and rule interval, seconds")
     args = parser.parse_args(argv)
     try:
         done = render_stack(
             args.out,
-            Ports().shifted(args.port_offset),
+            Ports().shifted(Ports().offset(args.port_offset, "--port-offset ")),
             interval_seconds=args.interval,
             hosts=COMPOSE_HOSTS if args.compose else None,
             settings=read_environment(),
         )
     except (ReceiverError, DotenvError, ValueError) as err:
         print(f"render: {err}", file=sys.stderr)
+        return 2
+    except OSError as err:
+        print(f"render: cannot write {err.filename or args.out}: {err.strerror or err}", file=sys.stderr)
         return 2
     print(f"render: wrote {done.prometheus} and {done.alertmanager}; {done.summary}")
     return 0

@@ -226,3 +226,24 @@ def test_the_command_line_names_a_bad_setting(
     (tmp_path / ".env").write_text("ALERT_TELEGRAM_TOKEN=x\n")
     assert main(["--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == "render: telegram is half set up: ALERT_TELEGRAM_CHAT_ID is missing\n"
+
+
+@pytest.mark.parametrize("offset", ["99999", "-9000", "56443", "1.5", "ten"])
+def test_a_port_offset_out_of_range_is_refused(
+    offset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No file gets a port that cannot be; one line has the range, and the status is 2."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["--out", str(tmp_path / "out"), "--port-offset", offset]) == 2
+    said = f"render: --port-offset {offset}: want a whole number from 0 to 56442\n"
+    assert capsys.readouterr().err == said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_directory_that_cannot_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line names the place and the reason; the status is 2."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["--out", "/proc/nope"]) == 2
+    assert capsys.readouterr().err.startswith("render: cannot write /proc/nope")

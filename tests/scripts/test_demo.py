@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.demo import DemoSettings, check_ports, environment, grafana_argv, read_settings
+from scripts.demo import DemoSettings, check_ports, environment, grafana_argv, main, read_settings
 from scripts.native import NativeError
 from scripts.render import Ports
 
@@ -70,3 +70,24 @@ def test_the_users_own_settings_do_not_reach_the_demo(tmp_path: Path) -> None:
     assert env["DECK_STORE_URL"] == f"sqlite:///{tmp_path}/data/deck.db"
     assert env["DECK_SPOOL_DIR"] == f"{tmp_path}/data/spool"
     assert env["PROMETHEUS_URL"] == "http://127.0.0.1:9090"
+
+
+@pytest.mark.parametrize("argument", ["--help", "-h"])
+def test_asked_for_help_the_demo_says_how_it_is_run(
+    argument: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its settings are named, and nothing starts."""
+    with pytest.raises(SystemExit) as ended:
+        main([argument])
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "DEMO_SECONDS" in said and "PORT_OFFSET" in said
+
+
+@pytest.mark.parametrize("argument", ["--seconds=40", "40", "stop"])
+def test_an_argument_is_refused(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The demo takes none, and starts nothing when it gets one."""
+    with pytest.raises(SystemExit) as ended:
+        main([argument])
+    assert ended.value.code == 2
+    assert argument in capsys.readouterr().err
