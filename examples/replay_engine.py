@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -42,6 +43,10 @@ REBASE_HOURS: Final = 168.0
 """Market hours after which the replay does what a person would: accept the loss and begin anew."""
 STATUS_SECONDS: Final = 0.5
 DEFAULT_REFRESH_SECONDS: Final = 600.0
+
+
+class SettingError(ValueError):
+    """A variable of the environment says what cannot be; mend it and start again."""
 
 
 @dataclass
@@ -183,6 +188,21 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def refresh_seconds(text: str | None) -> float:
+    """How often the allocator decides: the rails distrust shares that are some periods old.
+
+    Raises:
+        SettingError: `text`, of REFRESH_SEC, is no time.
+    """
+    try:
+        found = float(text or DEFAULT_REFRESH_SECONDS)
+    except ValueError:
+        found = math.nan
+    if not 0.0 < found < math.inf:
+        raise SettingError(f"REFRESH_SEC={text}: want seconds above 0")
+    return found
+
+
 def open_client(args: argparse.Namespace, token: str | None) -> DeckClient:
     """The client; in a temporary directory where the default one cannot be written, as in a container."""
     settings: dict[str, Any] = {"token": token or "", "engine": args.engine_id, "background": True}
@@ -207,14 +227,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         bars = load_bars()
         first = position_of(bars, args.start)
+        refresh = refresh_seconds(os.environ.get("REFRESH_SEC"))
         token = token_from(os.environ)
         client = open_client(args, token)
-    except (DataError, DeckInputError, SpoolError) as fault:
+    except (DataError, DeckInputError, SettingError, SpoolError) as fault:
         print(f"replay_engine: {fault}", file=sys.stderr)
         return 2
     started_at = time.time()
     run_id = args.run_id or f"{int(started_at * 1000):x}"
-    refresh = float(os.environ.get("REFRESH_SEC") or DEFAULT_REFRESH_SECONDS)
     deck_state = DeckState(
         args.deck,
         token=token,

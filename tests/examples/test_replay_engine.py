@@ -18,7 +18,7 @@ import requests
 from examples.account import Account
 from examples.derived import WINDOW
 from examples.publisher import Publisher
-from examples.replay_engine import Engine, parse, passes
+from examples.replay_engine import Engine, SettingError, parse, passes, refresh_seconds
 from examples.replay_engine import run as run_bars
 from examples.trader import Trader
 from riskrails import RiskRails
@@ -68,6 +68,33 @@ def test_a_wrong_command_line_is_refused_with_status_2(
         parse(wrong)
     assert refused.value.code == 2
     assert wrong[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["abc", "0", "-1", "nan", "inf"])
+def test_a_period_of_the_allocator_that_cannot_be_is_refused(text: str) -> None:
+    """The message names REFRESH_SEC, what came and what was wanted."""
+    with pytest.raises(SettingError, match=f"^REFRESH_SEC={text}: want seconds above 0$"):
+        refresh_seconds(text)
+
+
+def test_the_allocators_period_is_ten_minutes_or_what_is_set() -> None:
+    """REFRESH_SEC serves the engine as it does the allocator; empty is the default."""
+    assert [refresh_seconds(text) for text in ("1", "", None)] == [1.0, 600.0, 600.0]
+
+
+def test_a_wrong_variable_is_one_line_and_status_2(tmp_path: Path) -> None:
+    """Nothing is begun, and nobody has to read a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.replay_engine", "--bars", "3"],
+        cwd=native.ROOT,
+        env={**os.environ, "REFRESH_SEC": "abc", "DECK_SPOOL_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "replay_engine: REFRESH_SEC=abc: want seconds above 0\n"
+    assert not any(tmp_path.iterdir())
 
 
 def engine(deck: RecordingDeck, account: Account | None = None) -> Engine:
