@@ -9,6 +9,7 @@ mutant is a changed syntax tree whose code is put in the function's place, and t
 from __future__ import annotations
 import __future__
 
+import argparse
 import ast
 import contextlib
 import copy
@@ -334,9 +335,21 @@ def accepted() -> dict[str, str]:
     return known
 
 
-def main(names: list[str]) -> int:
-    """Put every mutant of the modules to the test; 1 when other mutants survive than those explained."""
-    names = names or list(TESTS)
+def main(argv: list[str]) -> int:
+    """Put every mutant of the modules to the test.
+
+    Returns:
+        0; 1 when other mutants survive than those explained, 2 for a module that is not known.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.riskrails.mutate", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("modules", nargs="*", help=f"all of them without one: {', '.join(TESTS)}")
+    names = parser.parse_args(argv).modules or list(TESTS)
+    unknown = [name for name in names if name not in TESTS]
+    if unknown:
+        sys.stderr.write(f"mutate: {', '.join(unknown)}: want modules among {', '.join(TESTS)}\n")
+        return 2
     out = sys.stdout
     for files in {TESTS[name] for name in names if TESTS[name]}:
         if not _tests_pass(files):
