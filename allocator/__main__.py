@@ -193,7 +193,12 @@ def _parser() -> argparse.ArgumentParser:
     backtest = commands.add_parser("backtest", help="what the shares would have been")
     backtest.add_argument("--from", dest="begin", metavar="TIME", help="first row, ISO 8601 or epoch seconds")
     backtest.add_argument("--to", dest="end", metavar="TIME", help="last row, ISO 8601 or epoch seconds")
-    backtest.add_argument("--step", type=float, metavar="SEC", help="seconds between rows (REFRESH_SEC)")
+    backtest.add_argument(
+        "--step",
+        type=float,
+        metavar="SEC",
+        help="seconds between rows (REFRESH_SEC; with --csv the usual distance of its lines)",
+    )
     backtest.add_argument("--csv", metavar="FILE", help="read this file instead of Prometheus")
     backtest.add_argument("--plot", metavar="FILE", help="draw out.png or out.html")
     backtest.add_argument(

@@ -358,3 +358,11 @@ def test_sigterm_ends_it_gracefully_while_it_waits_or_retries(tmp_path):
         assert child.process is not None
         assert child.process.wait(10) == 0
     assert "stopped" in child.log.read_text()
+
+
+def test_the_help_says_both_defaults_of_the_step(capsys):
+    """From Prometheus a row is a REFRESH_SEC long, from a file as long as its lines are apart."""
+    with pytest.raises(SystemExit):
+        main(["backtest", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "seconds between rows (REFRESH_SEC; with --csv the usual distance of its lines)" in said
