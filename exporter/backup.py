@@ -84,14 +84,20 @@ def restore(source: Path, url: str) -> int:
     """
     if not source.is_file():
         raise StoreRefused(f"{source}: no such file: want a backup")
+    try:
+        with _up_to_date(source) as path, _reading(f"sqlite:///{path}") as backed_up:
+            # Before the store is opened: that makes one, and nobody asked for an empty deck.
+            _refuse_unsound(audit(backed_up), str(source))
+            return _fill(url, backed_up)
+    except (OSError, sa.exc.SQLAlchemyError) as error:
+        raise StoreRefused(f"{source}: nothing was restored: {_line(error)}") from error
+
+
+def _fill(url: str, backed_up: Connection) -> int:
+    """Copy a sound backup into the store; what goes wrong there is said of the store."""
     store = SqlStore(url)
     try:
-        with (
-            _up_to_date(source) as path,
-            _reading(f"sqlite:///{path}") as backed_up,
-            store.engine.begin() as target,
-        ):
-            _refuse_unsound(audit(backed_up), str(source))
+        with store.engine.begin() as target:
             if target.execute(sa.select(meta.c.revision).with_for_update()).scalar_one() != 0:
                 raise StoreRefused(
                     f"{_shown(url)} is not empty: want a new store, a restore overwrites nothing"

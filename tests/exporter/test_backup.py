@@ -150,10 +150,11 @@ def test_a_backup_of_an_older_version_is_restored(store: Path, tmp_path: Path) -
 
 
 def test_what_is_no_backup_is_not_restored(tmp_path: Path) -> None:
-    """The file that is wrong is named, not the store that was to be filled."""
+    """The file that is wrong is named, not the store that was to be filled, and that one is not made."""
     (tmp_path / "photo.db").write_bytes(b"not a database " * 100)
     with pytest.raises(StoreRefused, match=r"photo\.db cannot be read: file is not a database"):
-        restore(tmp_path / "photo.db", f"sqlite:///{tmp_path}/new.db")
+        restore(tmp_path / "photo.db", f"sqlite:///{tmp_path}/data/new.db")
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.db"]
 
 
 def test_a_restore_overwrites_nothing(store: Path, tmp_path: Path) -> None:
@@ -185,14 +186,14 @@ def test_an_unsound_store_is_not_backed_up(store: Path, tmp_path: Path) -> None:
 
 
 def test_an_unsound_backup_is_not_restored(store: Path, tmp_path: Path) -> None:
-    """A damaged backup leaves the new store empty."""
+    """A damaged backup makes no store."""
     with sqlite3.connect(store) as connection:
         connection.execute("DELETE FROM weights")
         connection.execute("UPDATE trades SET pnl_usd = 1000 WHERE trade_id = 't3'")
     connection.close()
     with pytest.raises(StoreRefused, match="not sound"):
         restore(store, f"sqlite:///{tmp_path}/new.db")
-    assert contents(f"sqlite:///{tmp_path}/new.db")["trades"] == []
+    assert not (tmp_path / "new.db").exists()
 
 
 def test_a_store_in_use_is_not_restored_into(store: Path, tmp_path: Path) -> None:
