@@ -19,21 +19,26 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from types import FrameType
 
-import structlog
-from structlog.typing import FilteringBoundLogger
+from deckrails.extras import refuse_without
 
-from allocator.errors import AllocatorError, SettingsError
-from allocator.explain import table
-from allocator.loop import Allocator, Result
-from allocator.prometheus import PrometheusApi
-from allocator.publisher import DeckPublisher
-from allocator.queries import queries
-from allocator.server import HealthServer
-from allocator.settings import Settings, load
-from allocator.telemetry import Telemetry
-from deckrails import __version__
-from deckrails.dotenv import DotenvError, misspelt, read_environment
-from deckrails.logs import configure_logging
+try:
+    import structlog
+    from structlog.typing import FilteringBoundLogger
+
+    from allocator.errors import AllocatorError, SettingsError
+    from allocator.explain import table
+    from allocator.loop import Allocator, Result
+    from allocator.prometheus import PrometheusApi
+    from allocator.publisher import DeckPublisher
+    from allocator.queries import queries
+    from allocator.server import HealthServer
+    from allocator.settings import Settings, load
+    from allocator.telemetry import Telemetry
+    from deckrails import __version__
+    from deckrails.dotenv import DotenvError, misspelt, read_environment
+    from deckrails.logs import configure_logging
+except ModuleNotFoundError as missing:
+    refuse_without("server", "allocator", missing)
 
 _ATTEMPTS_BY_HAND = 3
 _STUCK_PERIODS = 3

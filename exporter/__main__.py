@@ -11,17 +11,23 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import structlog
+from deckrails.extras import refuse_without
 
-from deckrails import __version__
-from deckrails.dotenv import DotenvError, misspelt, read_environment
-from deckrails.logs import configure_logging
-from exporter.app import create_app
-from exporter.backup import backup, check, restore
-from exporter.errors import PortRefused, SettingsError, StoreRefused
-from exporter.serving import DeckServer, listen
-from exporter.settings import Settings, read_settings
-from exporter.sql_store import SqlStore
+try:
+    import structlog
+
+    from deckrails import __version__
+    from deckrails.dotenv import DotenvError, misspelt, read_environment
+    from deckrails.logs import configure_logging
+    from exporter.app import create_app
+    from exporter.backup import backup, check, restore
+    from exporter.errors import PortRefused, SettingsError, StoreRefused
+    from exporter.serving import DeckServer, listen
+    from exporter.settings import Settings, read_settings
+    from exporter.sql_store import SqlStore
+    from exporter.store_url import read_store_url
+except ModuleNotFoundError as missing:
+    refuse_without("server", "exporter", missing)
 
 log = structlog.get_logger("exporter")
 
@@ -72,7 +78,11 @@ def serve(settings: Settings) -> int:
     store: SqlStore | None = None
     try:
         sockets = listen(settings.host, settings.port)
-        store = SqlStore(settings.store_url.get_secret_value(), power_safe=settings.durability == "power")
+        url = settings.store_url.get_secret_value()
+        fresh = _to_be_made(url)
+        store = SqlStore(url, power_safe=settings.durability == "power")
+        if fresh is not None:
+            log.warning("new, empty store", path=str(fresh))
         app = create_app(
             settings,
             store,
@@ -93,6 +103,18 @@ def serve(settings: Settings) -> int:
     log.info("serving", url=f"{scheme}://{settings.host}:{port}")
     status = DeckServer(app, settings).serve_until_stopped(sockets)
     return status if app.refused is None else _refused(app.refused)
+
+
+def _to_be_made(url: str) -> Path | None:
+    """The file that opening the store makes; None if it is there, or is no file.
+
+    A first start makes one, and so does a path with a typing error, beside a store full of trades.
+    """
+    location = read_store_url(url)
+    path = location.database or ""
+    # Path.exists raises where it may not look; opening the store says that better.
+    is_there = os.path.exists(path)  # noqa: PTH110
+    return Path(path).absolute() if location.get_backend_name() == "sqlite" and not is_there else None
 
 
 if __name__ == "__main__":

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from exporter.__main__ import main
+from scripts.native import ROOT, free_port
+from tests.exporter.nursery import Nursling
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +95,43 @@ def test_a_misspelt_variable_is_warned_of(
     assert main([]) == 1
     shown = capfd.readouterr().err
     assert "name=DECK_TOKNE" in shown and "did_you_mean=DECK_TOKEN" in shown and "s3cret" not in shown
+
+
+def test_a_store_that_is_made_is_warned_of_once(directory: Path) -> None:
+    """A path with a typing error shows at the start as a new store; an existing one is not remarked upon."""
+    deck = Nursling(free_port(), directory)
+    said = []
+    for _ in range(2):
+        deck.start()
+        deck.stop()
+        said.append(deck.log.read_text())
+        deck.log.unlink()
+    assert "new, empty store" in said[0] and f"path={directory}/deck.db" in said[0]
+    assert "new, empty store" not in said[1]
+
+
+@pytest.mark.parametrize(
+    ("program", "module"),
+    [
+        ("exporter", "structlog"),
+        ("exporter", "sqlalchemy"),
+        ("exporter", "uvicorn"),
+        ("allocator", "structlog"),
+        ("allocator", "pydantic"),
+    ],
+)
+def test_without_the_extra_a_program_names_it(program: str, module: str) -> None:
+    """Installed as an engine needs it, a service ends with status 2 and one line, not a traceback."""
+    without = f"import runpy, sys; sys.modules[{module!r}] = None; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{without}runpy.run_module({program!r}, run_name='__main__')"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"{program}: {module} is not installed: want Deckrails with its extra server, "
+        "in a checkout pip install '.[server]'\n"
+    )
