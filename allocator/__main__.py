@@ -9,7 +9,6 @@ python -m allocator backtest     what the shares would have been
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import signal
 import sys
@@ -53,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         given = "--once" if arguments.once else "--dry-run"
         parser.error(f"{given}: not with {arguments.command}, which publishes nothing")
     try:
-        settings = load(read_environment())
+        values = read_environment()
+        settings = load(values)
     except (SettingsError, DotenvError) as error:
         for line in str(error).splitlines():
             print(f"allocator: {line}", file=sys.stderr)
@@ -77,17 +77,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     with ExitStack() as stack:
-        return _serve(arguments, settings, log, stop, stack)
+        return _serve(arguments, settings, values.get("DECK_REVISION", "unknown"), log, stop, stack)
 
 
 def _serve(
     arguments: argparse.Namespace,
     settings: Settings,
+    revision: str,
     log: FilteringBoundLogger,
     stop: threading.Event,
     stack: ExitStack,
 ) -> int:
-    telemetry = Telemetry(settings.refresh_sec, os.environ.get("DECK_REVISION", "unknown"))
+    telemetry = Telemetry(settings.refresh_sec, revision)
     by_hand = arguments.once or arguments.dry_run
     metrics = stack.enter_context(prometheus_api(settings, log))
     deck = stack.enter_context(

@@ -96,6 +96,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "SCRAPE_TOKEN",
         "SCRAPE_TOKEN_FILE",
     ),
+    "build": ("DECK_REVISION",),
     "client": ("DECK_ENGINE", "DECK_SPOOL_DIR"),
     "demo": ("DEMO_SECONDS", "PORT_OFFSET", "GRAFANA_HOME"),
     "compose": (
@@ -189,14 +190,13 @@ def misspelt(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     known = {name for names in KNOWN.values() for name in names}
     found: dict[str, str] = {}
     for name in sorted(os.environ if environ is None else environ):
-        if name.startswith("DECK_") and name not in known and name not in _READ_ELSEWHERE:
+        if name.startswith("DECK_") and name not in known:
             close = difflib.get_close_matches(name, known, n=1, cutoff=_NEARLY)
             if close:
                 found[name] = close[0]
     return found
 
 
-_READ_ELSEWHERE = ("DECK_REVISION",)
 _NEARLY = 0.85
 """Of difflib: two letters swapped, one missing or one too many in a name of ten."""
 

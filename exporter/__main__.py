@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("restore", help="fill an empty store from a backup").add_argument("file", type=Path)
     arguments = parser.parse_args(argv)
     try:
-        settings = read_settings(read_environment())
+        values = read_environment()
+        settings = read_settings(values)
         url = settings.store_url.get_secret_value()
         if arguments.command == "check":
             findings = check(url)
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
     except (DotenvError, SettingsError, StoreRefused) as error:
         return _refused(error)
-    return serve(settings)
+    return serve(settings, values.get("DECK_REVISION", ""))
 
 
 def _refused(error: Exception) -> int:
@@ -68,7 +69,7 @@ def _refused(error: Exception) -> int:
     return 2 if isinstance(error, (DotenvError, SettingsError)) else 1
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, revision: str) -> int:
     """Serve until asked to end; the exit status: 0 after a clean end, 1 or 2 if the start failed."""
     configure_logging(settings.log_level, settings.log_format)
     log.info("settings", **settings.shown())
@@ -89,7 +90,7 @@ def serve(settings: Settings) -> int:
             now=time.time,
             clock=time.perf_counter,
             version=__version__,
-            revision=os.environ.get("DECK_REVISION", ""),
+            revision=revision,
         )
     except (SettingsError, StoreRefused, PortRefused) as error:
         if store is not None:

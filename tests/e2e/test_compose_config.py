@@ -208,7 +208,7 @@ def test_every_variable_is_in_the_example_file_with_the_same_default(file: Path)
 def test_every_setting_reaches_its_container(service: str, part: str) -> None:
     """What `.env` sets for a service is handed on to it, or it is listed with the reason why not."""
     handed = set(services()[service]["environment"])
-    assert set(KNOWN[part]) - handed - set(ABSENT) == set()
+    assert {*KNOWN[part], *KNOWN["build"]} - handed - set(ABSENT) == set()
 
 
 def test_a_replica_has_the_settings_of_the_one_exporter() -> None:
