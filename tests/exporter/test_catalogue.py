@@ -56,6 +56,18 @@ def test_the_page_of_a_full_deck_is_the_catalogue(deck: Deck) -> None:
         assert shown - {"job", "instance", "le"} == set(entry.labels), entry.name
 
 
+def test_an_engine_has_as_many_series_as_the_page_on_sizes_says(deck: Deck) -> None:
+    """Four strategies with every optional field: the figure of docs/deploy.md is counted, not remembered."""
+    maps = {field: dict.fromkeys(("scalp", "momentum", "trend", "event"), 1) for field in STRATEGY_METRICS}
+    scalars = dict.fromkeys(FIELD_METRICS, 1)
+    ticks = {"tick_p50_ms": 1, "tick_p95_ms": 2}
+    info = {"version": "1", "mode": "paper", "quote": "USD"}
+    deck.send("POST", "/metrics/push", {**maps, **scalars, **ticks, "info": info})
+    shown = [name for name in deck.metrics() if 'job="trading_engine"' in name]
+    page = (PAGE.parent / "deploy.md").read_text()
+    assert f"One engine with four strategies shows {len(shown)} series" in page
+
+
 @pytest.mark.parametrize(
     "name", ["m", "process_cpu_seconds_total", "trading_equity_usd", "upper", "riskrails_x"]
 )
