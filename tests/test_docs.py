@@ -47,6 +47,12 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
     assert missing == []
 
 
+def test_the_page_about_testing_names_every_test_file_of_riskrails() -> None:
+    """docs/testing.md says of each file what it holds, and of no file that is gone."""
+    told = set(re.findall(r"\btest_\w+\.py\b", (ROOT / "docs" / "testing.md").read_text()))
+    assert told == {path.name for path in (ROOT / "tests" / "riskrails").glob("test_*.py")}
+
+
 def test_make_help_lists_every_public_target() -> None:
     """`make` names every target that the documents tell a reader to run."""
     makefile = (ROOT / "Makefile").read_text()
