@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +57,30 @@ def test_a_file_that_a_runbook_names_exists() -> None:
     for path in RUNBOOKS.glob("*.md"):
         for named in re.findall(r"\b([A-Z]\w+\.md)\b", path.read_text()):
             assert (RUNBOOKS / named).is_file(), (path.name, named)
+
+
+def commands() -> list[str]:
+    """Every `python -m …` that a runbook tells somebody to run, once."""
+    texts = (path.read_text() for path in RUNBOOKS.glob("*.md"))
+    return sorted(
+        {" ".join(found.split()) for text in texts for found in re.findall(r"`(python -m [^`]+)`", text)}
+    )
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_a_runbook_is_one_that_the_program_takes(command: str, tmp_path: Path) -> None:
+    """At night nobody mends arguments: none is refused as a wrong command line, which is status 2."""
+    argv = [str(tmp_path / "out") if word == "DIR" else word for word in shlex.split(command)[1:]]
+    nobody = "http://127.0.0.1:9"
+    done = subprocess.run(
+        [sys.executable, *argv],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PROMETHEUS_URL": nobody, "DECK_URL": nobody},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 1) and "Traceback" not in done.stderr, done.stderr
 
 
 def test_the_table_of_alerts_is_that_of_the_rules() -> None:
