@@ -62,8 +62,8 @@ def create_app(
         store: Open; the application closes it when the server stops.
         now: Wall clock, epoch seconds.
         clock: Monotonic clock, seconds.
-        version: Shown in /status and the build info; `revision` likewise.
-        revision: Commit this was built from, if known.
+        version: Shown in /status and the build info.
+        revision: Commit this was built from, if known; shown in the build info.
     """
     telemetry = Telemetry(version, revision)
     # With the types of what engines push, or anybody could block every engine's pushes, trips included.
