@@ -16,7 +16,10 @@ from urllib.parse import unquote_to_bytes
 from exporter.errors import Malformed
 from exporter.golang import go_quote
 
-__all__ = ["GroupKey", "group_key", "parse_labels"]
+__all__ = ["MAX_GROUP_BYTES", "GroupKey", "group_key", "parse_labels"]
+
+MAX_GROUP_BYTES = 2000
+"""Of a group's id in UTF-8 (JC): PostgreSQL's index takes 2,704 at most."""
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 _SUFFIX = "@base64"
@@ -54,8 +57,12 @@ def group_key(labels: dict[str, str]) -> GroupKey:
     )
 
 
-def parse_labels(path: bytes, *, utf8_names: bool = False) -> dict[str, str]:
+def parse_labels(
+    path: bytes, *, utf8_names: bool = False, limit: int | None = MAX_GROUP_BYTES
+) -> dict[str, str]:
     """Grouping labels of the part of a raw URL path behind `/metrics/`: `job/J/label/value…`.
+
+    `limit` bounds the id of their key in bytes; None is for a group that may be there already.
 
     Raises:
         Malformed: With the line Pushgateway answers.
@@ -75,6 +82,9 @@ def parse_labels(path: bytes, *, utf8_names: bool = False) -> dict[str, str]:
     if not job:
         raise Malformed("job name is required")
     labels["job"] = job
+    size = len(group_key(labels).id.encode())
+    if limit is not None and size > limit:
+        raise Malformed(f"grouping key of {size} bytes, counted as JSON: want at most {limit}")
     return labels
 
 

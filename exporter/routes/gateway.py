@@ -11,7 +11,7 @@ from exporter.catalogue import ENGINE_JOB, PUSHED_KINDS, is_reserved
 from exporter.encoding import decode_body
 from exporter.errors import CallerError, ExporterError, Inconsistent, ParseError, TooLarge, WrongMethod
 from exporter.families import Family, FamilyShape, Parsed, check_family, compile_family
-from exporter.grouping import GroupKey
+from exporter.grouping import GroupKey, group_key, parse_labels
 from exporter.groups import DeleteGroup, PushGroup
 from exporter.http import Call, Reply, group_ttl, plain_error
 from exporter.layout import Cut, Layout, Pusher, cut_body
@@ -91,7 +91,8 @@ def count_refusal(service: Service, error: CallerError) -> None:
 async def _delete(service: Service, call: Call) -> Reply:
     try:
         service.auth.check(call.headers, "push")
-        await service.writer.submit(DeleteGroup(_pusher(service, call.path).key))
+        labels = parse_labels(call.path[_PREFIX:], utf8_names=service.settings.utf8_names, limit=None)
+        await service.writer.submit(DeleteGroup(group_key(labels)))
     except CallerError as error:
         service.telemetry.rejections.labels(reason=error.reason).inc()
         return plain_error(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from exporter.errors import CommitFailed
+from exporter.grouping import MAX_GROUP_BYTES
 from exporter.index import Index
+from exporter.messages import MAX_NAME
 from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Hold, Totals, Trade, WeightsDoc
 from exporter.schema import documents, groups, metadata
 from exporter.sql_store import SqlStore
@@ -172,6 +175,43 @@ def test_the_last_write_of_a_record_counts(store: Store) -> None:
     store.commit(Batch(groups={a.id: newer, b.id: None}), 2)
     # A shared store keeps a note of what was removed, for those who have it still.
     assert {k: v for k, v in store.load().groups.items() if v is not None} == {a.id: newer}
+
+
+def test_the_longest_names_there_may_be_fit_every_key(store: Store) -> None:
+    """Letters of four bytes that nothing compresses, in each key of each table at once."""
+    letters = random.Random(1)
+
+    def name(length: int = MAX_NAME) -> str:
+        return "".join(chr(letters.randrange(0x10000, 0x110000)) for _ in range(length))
+
+    engine, strategy, breaker = name(), name(), name()
+    frame = group("").id
+    row = GroupRow(group(name((MAX_GROUP_BYTES - len(frame)) // 4)).id, b"m 1\n", None, 1.0, 0.0, None)
+    change = BreakerChange(
+        seq=1,
+        at=1.0,
+        engine=engine,
+        breaker=breaker,
+        source="alert",
+        tripped=True,
+        open=True,
+        reason="",
+        who="",
+    )
+    batch = with_totals(
+        trade(1, name(), engine=engine, strategy=strategy),
+        groups={row.id: row},
+        engines={engine: EngineDoc()},
+        breakers={(engine, breaker): BreakerDoc()},
+        history=[change],
+    )
+    store.commit(batch, 1)
+    found = store.load()
+    assert (found.groups, found.totals, set(found.breakers)) == (
+        {row.id: row},
+        batch.totals,
+        {(engine, breaker)},
+    )
 
 
 def test_a_known_trade_is_found_and_cannot_be_written_twice(store: Store) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from exporter.errors import REASONS
+from exporter.grouping import MAX_GROUP_BYTES, group_key
+from exporter.sql_store import SqlStore
+from exporter.store import Batch, GroupRow
 from tests.exporter.conftest import Starter
 from tests.exporter.deck import Deck
 
@@ -65,6 +70,32 @@ def test_each_limit_is_named(make_deck: Starter) -> None:
     assert shown['exporter_push_rejections_total{reason="limit_reached"}'] == 1
     assert shown["exporter_series"] == 3
     assert shown["exporter_series_limit"] == 5
+
+
+@pytest.mark.parametrize("letter", ["x", "😀"])
+def test_a_grouping_key_longer_than_a_database_takes_is_refused(deck: Deck, letter: str) -> None:
+    """Counted in bytes; the answer names the limit, and the longest that fits is taken."""
+    fits = (MAX_GROUP_BYTES - len('[["job","j"],["x",""]]')) // len(letter.encode())
+    for length, status in ((fits, 200), (fits + 1, 400)):
+        answer = deck.send("PUT", f"{JOB}/x/{quote(letter * length)}", b"m 1\n")
+        assert (answer.status, "want at most 2000" in answer.text) == (status, status == 400)
+    assert deck.send("GET", "/status").json["groups"] == 1
+
+
+def test_a_stored_group_with_a_longer_key_is_shown_and_can_be_deleted(
+    make_deck: Starter, tmp_path: Path
+) -> None:
+    """What was taken before there was a limit does not stay for ever."""
+    key = group_key({"job": "j", "x": "y" * 4000})
+    deck = make_deck()
+    deck.run(deck.app.stop())
+    store = SqlStore(f"sqlite:///{tmp_path}/deck.db")
+    store.commit(Batch(groups={key.id: GroupRow(key.id, b"m 1\n", None, 1.0, 0.0, None)}), 1)
+    store.close()
+    deck = make_deck(stop=False)
+    assert deck.send("GET", "/status").json["groups"] == 1
+    assert deck.send("DELETE", f"{JOB}/x/{'y' * 4000}").status == 202
+    assert make_deck().send("GET", "/status").json["groups"] == 0
 
 
 def test_every_reason_is_counted_from_zero(deck: Deck) -> None:
