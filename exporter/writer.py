@@ -185,18 +185,31 @@ class Writer:
     async def _commit(self, operations: list[Operation]) -> list[Any]:
         keys = [key for operation in operations for key in operation.trade_keys]
         begun = bool(keys) or self._store.shared
-        known: Mapping[TradeKey, Trade] = {}
-        if begun:
-            changes, known = await self._in_thread(self._store.begin, self.state.revision, keys)
-            if changes.revision != self.state.revision:
-                restore(self.state, changes)
-                self._announce()
+        try:
+            known = await self._begin(keys) if begun else None
+            return await self._write(operations, known)
+        except BaseException:
+            # Nobody else can commit to a shared store, nor the next batch begin, while this one is open.
+            if begun:
+                await self._in_thread(self._store.abandon)
+            raise
+
+    async def _begin(self, keys: list[TradeKey]) -> Mapping[TradeKey, Trade]:
+        """Begin a batch and catch up with what others committed; which of these trades are known."""
+        changes, known = await self._in_thread(self._store.begin, self.state.revision, keys)
+        if changes.revision != self.state.revision:
+            restore(self.state, changes)
+            self._announce()
+        return known
+
+    async def _write(self, operations: list[Operation], known: Mapping[TradeKey, Trade] | None) -> list[Any]:
+        """Plan and commit; without `known` trades nothing was begun."""
         draft = Draft(self.state, self._now())
-        draft.known_trades = known
+        draft.known_trades = known or {}
         try:
             results = [_plan(operation, draft) for operation in operations]
             if draft.empty:
-                if begun:
+                if known is not None:
                     await self._in_thread(self._store.abandon)
                 return results
             revision = self.state.revision + 1

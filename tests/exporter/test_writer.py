@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 import pytest
@@ -15,8 +15,9 @@ from exporter.index import Index
 from exporter.layout import Layout
 from exporter.messages import MetricsIn, TradeIn, WeightsIn
 from exporter.operations import Operation, PushEngine, RecordTrades, SetWeights
+from exporter.records import Trade
 from exporter.state import Draft, State
-from exporter.store import Batch
+from exporter.store import Batch, Snapshot, TradeKey
 from exporter.telemetry import Telemetry
 from exporter.textformat import parse_text
 from exporter.writer import Writer
@@ -169,6 +170,43 @@ def test_a_mistake_in_one_operation_leaves_nobody_without_an_answer() -> None:
         assert [type(answer) for answer in answers] == [CommitFailed, CommitFailed]
         assert bench.shown() == {}
         assert await bench.together(push("a", b"m 1\n")) == [1]
+
+    bench.run(work())
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_batch_that_was_begun_is_ended_whatever_happens(shared: bool) -> None:
+    """A mistake after begin() does not leave the store begun: the next batch could not begin."""
+
+    class Begun(FakeStore):
+        begun = False
+
+        def begin(self, seen: int, trades: Collection[TradeKey]) -> tuple[Snapshot, dict[TradeKey, Trade]]:
+            assert not self.begun
+            self.begun = True
+            return super().begin(seen, trades)
+
+        def commit(self, batch: Batch, revision: int) -> None:
+            super().commit(batch, revision)
+            self.begun = False
+
+        def abandon(self) -> None:
+            self.begun = False
+
+    class Broken:
+        trade_keys = (("default", "x"),)
+
+        def plan(self, draft: Draft) -> None:
+            raise RuntimeError("a bug")
+
+    store = Begun()
+    store.shared = shared
+    bench = Bench(store)
+
+    async def work() -> None:
+        assert [type(answer) for answer in await bench.together(Broken())] == [CommitFailed]
+        assert not store.begun
+        assert await bench.together(RecordTrades([trade("x")], 1000)) == [{"accepted": 1, "duplicates": 0}]
 
     bench.run(work())
 

@@ -17,9 +17,8 @@ class FakeStore:
         commits: Batches that were taken.
     """
 
-    shared = False
-
     def __init__(self) -> None:
+        self.shared = False
         self.failing = False
         self.commits: list[Batch] = []
         self.closed = False
