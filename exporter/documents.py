@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from exporter.errors import CommitFailed, StoreRefused
+from exporter.errors import StoreRefused, Unstorable
 
 __all__ = ["read_document", "write_document"]
 
@@ -20,14 +20,14 @@ def write_document(doc: object) -> str:
     """A record as JSON that reads back.
 
     Raises:
-        CommitFailed: A number of it is NaN or infinite: JSON would say null, and no start could load it.
+        Unstorable: A number of it is NaN or infinite: JSON would say null, and no start could load it.
     """
     text = msgspec.json.encode(doc)
     if b"null" in text:
         try:
             msgspec.json.decode(text, type=type(doc))
         except msgspec.ValidationError as error:
-            raise CommitFailed(f"{type(doc).__name__} has a number that is not finite: {error}") from None
+            raise Unstorable(f"{type(doc).__name__} has a number that is not finite: {error}") from None
     return text.decode()
 
 

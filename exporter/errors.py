@@ -16,6 +16,7 @@ ExporterError
     LimitReached         429  over a limit shared by all: remove groups or raise it, then retry
   StoreError             the disk or the database is at fault
     CommitFailed         503  nothing of the batch was applied: retry
+      Unstorable         the database takes no such data, now or later: leave out the operation that has it
     StoreRefused         the file is corrupt or newer: the start stops, the file stays as it was
   SettingsError          a setting is wrong: the start stops, status 2
   PortRefused            the address cannot be listened on: the start stops, status 1
@@ -144,6 +145,10 @@ class StoreError(ExporterError):
 
 class CommitFailed(StoreError):
     """A batch was not made durable; nothing of it is in memory or on disk."""
+
+
+class Unstorable(CommitFailed):
+    """A batch holds what the database has no place for; the same data would fail again."""
 
 
 class StoreRefused(StoreError):

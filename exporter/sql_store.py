@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from exporter.documents import read_document, write_document
-from exporter.errors import CommitFailed, StoreRefused
+from exporter.errors import CommitFailed, StoreRefused, Unstorable
 from exporter.journal import JOURNAL_BYTES, Journal, group_fields
 from exporter.migrate import upgrade
 from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Totals, Trade, WeightsDoc
@@ -35,6 +35,8 @@ _CACHE_KIB = 8 * 1024
 _LOOKUP = 500
 _POSTGRES_OPTIONS = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=10s"
 """A replica that hangs while it holds the commit lock loses it; the others answer 503 until then."""
+_LIMIT_EXCEEDED = "54"
+"""SQLSTATE's class of what PostgreSQL has no place for, a key too long for its index; a full disk is 53."""
 _POSTGRES_TIMEOUTS = {
     "connect_timeout": 3,
     "tcp_user_timeout": 5000,
@@ -83,6 +85,7 @@ class SqlStore:
             raise
         dialect = self._engine.dialect
         self._driver_error: type[Exception] = dialect.loaded_dbapi.Error
+        self._data_error: type[Exception] = dialect.loaded_dbapi.DataError
         self._journal = Journal(dialect, journal_bytes) if self._sqlite else None
         self._put_group = Statement(upsert(dialect, groups), dialect)
         self._put_document = Statement(upsert(dialect, documents), dialect)
@@ -165,7 +168,7 @@ class SqlStore:
         except BaseException as error:
             self.abandon()
             if isinstance(error, sa.exc.SQLAlchemyError):
-                raise CommitFailed(_driver_line(error)) from error
+                raise self._failure(error) from error
             raise
 
     def abandon(self) -> None:
@@ -190,7 +193,7 @@ class SqlStore:
         except BaseException as error:
             self.abandon()  # whatever it was: the next commit must not take this one along
             if isinstance(error, (sa.exc.SQLAlchemyError, self._driver_error)):
-                raise CommitFailed(_driver_line(error)) from error
+                raise self._failure(error) from error
             if isinstance(error, StoreRefused):  # an old entry of the journal cannot be read any more
                 raise CommitFailed(str(error)) from error
             raise
@@ -201,6 +204,12 @@ class SqlStore:
         if None in batch.groups.values() or None in batch.engines.values():
             self._removed_at = revision
         self._swept_to = swept_to
+
+    def _failure(self, error: Exception) -> CommitFailed:
+        inner = getattr(error, "orig", None) or error
+        limit = (getattr(inner, "sqlstate", None) or "").startswith(_LIMIT_EXCEEDED)
+        of_data = limit or isinstance(inner, self._data_error)
+        return (Unstorable if of_data else CommitFailed)(_driver_line(error))
 
     def _connected(self) -> Connection:
         """The writer's connection, a new one where the last was lost: the database may be back by now."""

@@ -145,6 +145,7 @@ class Store(StoreReader, Protocol):
         """Make the batch durable under this revision, one above the last.
 
         Raises:
+            Unstorable: The database takes no such data; nothing of it is there.
             CommitFailed: It is not durable and nothing of it is there.
         """
         ...

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import structlog
 
 from exporter.documents import read_document
-from exporter.errors import CallerError, CommitFailed, Inconsistent, StoreError
+from exporter.errors import CallerError, CommitFailed, Inconsistent, Invalid, StoreError, Unstorable
 from exporter.families import Chunk, FamilyShape, compile_family, fill
 from exporter.grouping import GroupKey, group_key
 from exporter.operations import Operation
@@ -169,18 +169,36 @@ class Writer:
                 return
 
     async def _take(self, batch: list[tuple[Operation, Done]]) -> None:
-        try:
-            results = await self._commit([operation for operation, _ in batch])
-        except StoreError as error:
+        """Commit and answer a batch in its order; what was answered leaves the list.
+
+        Where one operation is at fault the others are committed without it: it is found by halving.
+        """
+        size = len(batch)
+        while batch:
+            some = batch[:size]
+            try:
+                results = await self._commit([operation for operation, _ in some])
+            except Exception as error:  # noqa: BLE001 - a mistake of ours must leave nobody without an answer
+                if len(some) > 1 and not _concerns_all(error):
+                    size = len(some) // 2
+                    continue
+                results = [self._failed(error, len(some))] * len(some)
+            for (_, done), result in zip(some, results, strict=True):
+                done(result)
+            del batch[: len(some)]
+            size *= 2
+
+    def _failed(self, error: Exception, operations: int) -> Exception:
+        """What operations get that could not be committed."""
+        if isinstance(error, Unstorable):
+            log.warning("the database has no place for an operation", error=str(error))
+            return Invalid(f"the database has no place for this: {error}", None, "unstorable")
+        if isinstance(error, StoreError):
             self._telemetry.commit_failures.inc()
-            log.error("commit failed", error=str(error), operations=len(batch))  # noqa: TRY400 - the cause is in the text
-            results = [error] * len(batch)
-        except Exception as error:
-            # A mistake of ours in one operation must not leave its neighbours without an answer.
-            log.exception("batch failed", operations=len(batch))
-            results = [CommitFailed(f"internal error: {type(error).__name__}")] * len(batch)
-        for (_, done), result in zip(batch, results, strict=True):
-            done(result)
+            log.error("commit failed", error=str(error), operations=operations)
+            return error
+        log.error("operation failed", exc_info=error)
+        return CommitFailed(f"internal error: {type(error).__name__}")
 
     async def _commit(self, operations: list[Operation]) -> list[Any]:
         keys = [key for operation in operations for key in operation.trade_keys]
@@ -237,6 +255,11 @@ class Writer:
     def _announce(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Whether a commit failed for all its operations alike: the store is away, not one of them at fault."""
+    return isinstance(error, StoreError) and not isinstance(error, Unstorable)
 
 
 def _plan(operation: Operation, draft: Draft) -> Any:

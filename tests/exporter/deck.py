@@ -105,7 +105,11 @@ class Deck:
 
 def start(path: Path, loop: asyncio.AbstractEventLoop, **environment: str) -> Deck:
     """A deck on the store in `path`, with these DECK_* settings."""
-    url = f"sqlite:///{path}/deck.db"
+    return start_on(f"sqlite:///{path}/deck.db", loop, **environment)
+
+
+def start_on(url: str, loop: asyncio.AbstractEventLoop, **environment: str) -> Deck:
+    """A deck on the store at this URL, with these DECK_* settings."""
     time = [START]
     settings = read_settings({"DECK_STORE_URL": url, **environment})
     app = create_app(

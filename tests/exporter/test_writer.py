@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporter.errors import CommitFailed, Conflict, LimitReached
+from exporter.errors import CommitFailed, Conflict, Invalid, LimitReached, Unstorable
 from exporter.families import compile_family
 from exporter.grouping import group_key
 from exporter.groups import DeleteGroup, PushGroup
@@ -17,10 +17,10 @@ from exporter.messages import MetricsIn, TradeIn, WeightsIn
 from exporter.operations import Operation, PushEngine, RecordTrades, SetWeights
 from exporter.records import Trade
 from exporter.state import Draft, State
-from exporter.store import Batch, Snapshot, TradeKey
+from exporter.store import Batch, Snapshot, TradeKey, TradeQuery
 from exporter.telemetry import Telemetry
 from exporter.textformat import parse_text
-from exporter.writer import Writer
+from exporter.writer import MAX_BATCH, Writer
 from tests.fakes.store import FakeStore
 
 
@@ -155,7 +155,7 @@ def test_more_than_the_queue_holds_is_refused_at_once() -> None:
 
 
 def test_a_mistake_in_one_operation_leaves_nobody_without_an_answer() -> None:
-    """An unexpected exception refuses the batch, and the writer goes on."""
+    """An unexpected exception refuses its own operation, and the writer goes on."""
 
     class Broken:
         trade_keys = ()
@@ -166,9 +166,9 @@ def test_a_mistake_in_one_operation_leaves_nobody_without_an_answer() -> None:
     bench = Bench(FakeStore())
 
     async def work() -> None:
-        answers = await bench.together(push("a", b"m 1\n"), Broken())
-        assert [type(answer) for answer in answers] == [CommitFailed, CommitFailed]
-        assert bench.shown() == {}
+        answers = await bench.together(push("a", b"m 1\n"), Broken(), push("a", b"m 2\n"))
+        assert [answers[0], type(answers[1]), answers[2]] == [1, CommitFailed, 1]
+        assert bench.shown() == {"m": [b'm{instance="",job="a"} 2\n']}
         assert await bench.together(push("a", b"m 1\n")) == [1]
 
     bench.run(work())
@@ -225,6 +225,53 @@ def test_the_series_limit_holds_over_all_groups() -> None:
     assert isinstance(answers[1], LimitReached)
     assert "DECK_MAX_SERIES is 3" in str(answers[1])
     assert [answers[0], answers[2], answers[3]] == [2, 2, 1]
+
+
+class Choosy(FakeStore):
+    """A store that has no place for groups whose id says so."""
+
+    tries = 0
+
+    def commit(self, batch: Batch, revision: int) -> None:
+        self.tries += 1
+        if any("unstorable" in gid for gid in batch.groups):
+            raise Unstorable("it is too long")
+        super().commit(batch, revision)
+
+
+@pytest.mark.parametrize("guilty", [{0}, {13}, {31}, {5, 6, 20}, set(range(32))])
+def test_what_no_database_takes_spoils_no_other_operation(guilty: set[int]) -> None:
+    """It alone is refused, for good; its neighbours are committed in their order, trades counted once."""
+    store = Choosy()
+    bench = Bench(store)
+    asked: list[Operation] = []
+    for n in range(32):
+        asked.append(push(f"unstorable{n}" if n in guilty else "a", b"m %d\n" % n))
+        asked.append(RecordTrades([trade(str(n)), trade(str(max(n - 1, 0)))], 1000))
+
+    async def work() -> None:
+        answers = await bench.together(*asked)
+        assert {n for n in range(32) if isinstance(answers[2 * n], Invalid)} == guilty
+        assert all(answer.code == "unstorable" for answer in answers if isinstance(answer, Invalid))
+        assert answers[1::2] == [{"accepted": 1, "duplicates": 1}] * 32
+        last = max(set(range(32)) - guilty, default=None)
+        assert bench.shown() == ({} if last is None else {"m": [b'm{instance="",job="a"} %d\n' % last]})
+        assert bench.state.trade_seq == len(store.read_trades(TradeQuery())) == 32
+        assert bench.state.revision == len(store.commits)
+
+    bench.run(work())
+
+
+def test_one_operation_at_fault_in_a_full_batch_is_found_in_few_commits() -> None:
+    """A thousand that wait behind it do not wait for a thousand commits."""
+    store = Choosy()
+    bench = Bench(store, capacity=MAX_BATCH)
+    pushes = (
+        push(f"unstorable{n}" if n == 700 else f"a{n}", b"m 1\n", limit=10**6) for n in range(MAX_BATCH)
+    )
+    answers = bench.run(bench.together(*pushes))
+    assert [n for n, answer in enumerate(answers) if answer != 1] == [700]
+    assert store.tries < 40
 
 
 def test_what_waits_at_the_end_is_committed() -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from exporter.errors import CommitFailed
+from exporter.errors import CommitFailed, Unstorable
 from exporter.grouping import MAX_GROUP_BYTES
 from exporter.index import Index
 from exporter.messages import MAX_NAME
@@ -228,6 +228,22 @@ def test_a_known_trade_is_found_and_cannot_be_written_twice(store: Store) -> Non
     assert [t.seq for t in store.read_trades(TradeQuery())] == [1]
     store.commit(with_totals(trade(2, "t2")), 2)
     assert store.newest_revision() == 2
+
+
+def test_what_the_database_has_no_place_for_is_told_from_what_it_cannot_do_now(shared: Store) -> None:
+    """A key beyond its index and a text it does not know are the data's fault, in commit() and in begin()."""
+    letters = random.Random(1)
+    row = group("".join(letters.choices("0123456789abcdef", k=8000)))
+    with pytest.raises(Unstorable, match="exceeds btree"):
+        shared.commit(Batch(groups={row.id: row}), 1)
+    with pytest.raises(Unstorable, match="NUL"):
+        shared.begin(0, [("default", "a\0b")])
+    with pytest.raises(CommitFailed) as found:
+        shared.commit(with_totals(trade(1), trade(1)), 1)
+    assert not isinstance(found.value, Unstorable)
+    row = group("a")
+    shared.commit(Batch(groups={row.id: row}), 1)
+    assert shared.load().groups == {row.id: row}
 
 
 def test_a_batch_that_was_abandoned_left_nothing(store: Store) -> None:
