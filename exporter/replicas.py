@@ -83,11 +83,11 @@ class Follower:
             self._thread.shutdown(wait=False)
 
     async def step(self) -> None:
-        """Look once, and catch up if others committed."""
+        """Look once, and catch up if others committed, or if commits were lost."""
         try:
             async with asyncio.timeout(STALE_SECONDS):
                 newest = await asyncio.get_running_loop().run_in_executor(self._thread, self._newest)
-                if newest > self._known():
+                if newest != self._known():
                     await self._catch_up()
         except (ExporterError, TimeoutError) as error:
             if self._fresh and self._clock() - self._seen_at >= STALE_SECONDS:

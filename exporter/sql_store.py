@@ -86,6 +86,7 @@ class SqlStore:
         dialect = self._engine.dialect
         self._driver_error: type[Exception] = dialect.loaded_dbapi.Error
         self._data_error: type[Exception] = dialect.loaded_dbapi.DataError
+        self._taken_error: type[Exception] = dialect.loaded_dbapi.IntegrityError
         self._journal = Journal(dialect, journal_bytes) if self._sqlite else None
         self._put_group = Statement(upsert(dialect, groups), dialect)
         self._put_document = Statement(upsert(dialect, documents), dialect)
@@ -99,6 +100,7 @@ class SqlStore:
             dialect,
         )
         self._begun: sa.Transaction | None = None
+        self._in_doubt = False  # what is there may not go on from what was read
         self._deck_revision = 0
         self._kept_commits = kept_commits
         self._removed_at, self._swept_to = 0, -1  # an earlier process may have left something to sweep
@@ -161,9 +163,18 @@ class SqlStore:
         """Lock, catch up, and look the trades up."""
         try:
             self._begun = self._connected().begin()
-            if self.shared:
+            if not self.shared:
+                return Snapshot(revision=seen), self._find_trades(self._writer, wanted)
+            if self._in_doubt:
+                # Without the lock: what is committed meanwhile is read by whoever begins again.
+                snapshot = self._read_since(self._writer, -1)
+            else:
                 self._writer.execute(sa.select(meta.c.revision).with_for_update()).one()
-            snapshot = self._read_since(self._writer, seen) if self.shared else Snapshot(revision=seen)
+                snapshot = self._read_since(self._writer, seen)
+            if snapshot.whole:
+                self.abandon()
+                self._in_doubt = False
+                return snapshot, {}
             return snapshot, self._find_trades(self._writer, wanted)
         except BaseException as error:
             self.abandon()
@@ -207,13 +218,19 @@ class SqlStore:
 
     def _failure(self, error: Exception) -> CommitFailed:
         inner = getattr(error, "orig", None) or error
+        if isinstance(inner, self._taken_error):
+            self._in_doubt = True  # what was planned on is not what is there
         limit = (getattr(inner, "sqlstate", None) or "").startswith(_LIMIT_EXCEEDED)
         of_data = limit or isinstance(inner, self._data_error)
         return (Unstorable if of_data else CommitFailed)(_driver_line(error))
 
     def _connected(self) -> Connection:
-        """The writer's connection, a new one where the last was lost: the database may be back by now."""
+        """The writer's connection, a new one where the last was lost: the database may be back by now.
+
+        It may be back without its last commits, or another in its place, with as many commits or more.
+        """
         if self._writer.closed or self._writer.invalidated:
+            self._in_doubt = True
             self._writer.close()
             self._writer = self._engine.connect()
         return self._writer
@@ -269,8 +286,11 @@ class SqlStore:
         if snapshot.revision == seen:
             return snapshot
         swept = connection.execute(sa.select(documents.c.doc).where(documents.c.kind == "swept")).scalar()
-        if seen < int(swept or 0):
-            seen, snapshot.whole = -1, True
+        if seen < int(swept or 0) or seen > snapshot.revision:
+            seen = -1
+        if seen < 0:
+            snapshot.whole = True
+            self._removed_at, self._swept_to = 0, -1
         for row in connection.execute(sa.select(groups).where(groups.c.revision > seen)):
             snapshot.groups[row.id] = (
                 None

@@ -208,9 +208,19 @@ class State:
     deck_revision: int = 0
 
     def __post_init__(self) -> None:
+        self.forget_deck()
+
+    def forget_deck(self) -> None:
+        """Become what a deck is that nobody pushed to, pushed groups apart."""
+        self.unreadable.clear()
+        self.engines.clear()
+        self.totals.clear()
+        self.breakers.clear()
+        self.weights = WeightsDoc()
+        self.trade_seq = self.history_seq = 0
         for engine in (EVERY_ENGINE, DEFAULT_ENGINE):
             for name in BREAKERS:
-                self.breakers.setdefault((engine, name), BreakerDoc())
+                self.breakers[engine, name] = BreakerDoc()
 
     @property
     def all_series(self) -> int:

@@ -136,8 +136,10 @@ class Store(StoreReader, Protocol):
     def begin(self, seen: int, trades: Collection[TradeKey]) -> tuple[Snapshot, dict[TradeKey, Trade]]:
         """Start a batch: what others committed after revision `seen`, and which of these trades are known.
 
-        On a shared store no other process can commit until `commit` or `abandon`; if removals since `seen`
-        are forgotten, the snapshot is the whole.  Of any other store it is empty: there are no others.
+        On a shared store no other process can commit until `commit` or `abandon`.  The snapshot is the whole
+        if removals since `seen` are forgotten, or if the store may have lost commits that were seen; then
+        nothing is begun: to take it over takes long, so begin again after it.  Of any other store the
+        snapshot is empty: there are no others.
         """
         ...
 

@@ -214,11 +214,13 @@ class Writer:
 
     async def _begin(self, keys: list[TradeKey]) -> Mapping[TradeKey, Trade]:
         """Begin a batch and catch up with what others committed; which of these trades are known."""
-        changes, known = await self._in_thread(self._store.begin, self.state.revision, keys)
-        if changes.revision != self.state.revision:
-            restore(self.state, changes)
-            self._announce()
-        return known
+        while True:
+            changes, known = await self._in_thread(self._store.begin, self.state.revision, keys)
+            if changes.whole or changes.revision != self.state.revision:
+                restore(self.state, changes)
+                self._announce()
+            if not changes.whole:
+                return known
 
     async def _write(self, operations: list[Operation], known: Mapping[TradeKey, Trade] | None) -> list[Any]:
         """Plan and commit; without `known` trades nothing was begun."""
@@ -354,7 +356,7 @@ def restore(state: State, snapshot: Snapshot) -> None:
     """Let the state become what the store holds; of changes, only what changed."""
     if snapshot.whole:
         snapshot.groups = {**dict.fromkeys(state.groups), **snapshot.groups}
-        snapshot.engines = {**dict.fromkeys(state.engines), **snapshot.engines}
+        state.forget_deck()
     mark = state.index.mark()
     for gid in snapshot.groups:
         known = state.groups.get(gid)

@@ -70,6 +70,13 @@ def test_a_commit_of_another_is_caught_up_with(deck: Deck) -> None:
     assert (deck.caught_up, deck.known) == (1, 7)
 
 
+def test_commits_that_were_lost_are_caught_up_with(deck: Deck) -> None:
+    """A lower number is no older news: the store is not what the replica shows."""
+    deck.known, deck.newest = 7, 5
+    deck.step()
+    assert (deck.caught_up, deck.known) == (1, 5)
+
+
 def test_nothing_new_costs_one_question(deck: Deck) -> None:
     """Where nobody else committed, nothing is locked and nothing read."""
     deck.newest = deck.known = 7

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from exporter.errors import CommitFailed
+from exporter.replicas import CatchUp
+from exporter.sql_store import SqlStore
+from scripts.native import find_postgres
 from scripts.native_postgres import Postgres, running_postgres
 from tests.exporter.deck import TRADE, Deck, start_on
 from tests.exporter.test_writer import push
@@ -64,3 +70,81 @@ def test_a_push_that_the_database_has_no_place_for_spoils_no_trade_and_no_breake
     fresh = make_replica()
     assert fresh.metrics()['m{instance="",job="good"}'] == 1.0
     assert fresh.send("GET", "/status").json["halted"] is True
+
+
+def trade(name: str) -> dict[str, Any]:
+    return {**TRADE, "trade_id": name}
+
+
+def known(deck: Deck) -> dict[str, Any]:
+    """All that memory has of the store."""
+    state = deck.app.service.state
+    names = (
+        "engines",
+        "totals",
+        "breakers",
+        "weights",
+        "trade_seq",
+        "history_seq",
+        "revision",
+        "deck_revision",
+    )
+    return {
+        "groups": {gid: (group.text, group.push_time) for gid, group in state.groups.items()},
+        "series": (state.series, state.computed),
+        **{name: getattr(state, name) for name in names},
+    }
+
+
+def catch_up(deck: Deck) -> None:
+    """Follow the others, through the error of a connection that was lost."""
+    writer = deck.app.service.writer
+    try:
+        deck.run(writer.submit(CatchUp()))
+    except CommitFailed:
+        deck.run(writer.submit(CatchUp()))
+
+
+@pytest.mark.parametrize("more", [1, 4, 9])
+def test_after_the_database_lost_commits_every_replica_shows_what_it_has(
+    make_replica: Starter, postgres: Postgres, more: int
+) -> None:
+    """Each trade counts once, whether the new history has fewer, as many or more commits than the lost."""
+    deck, other = make_replica(), make_replica()
+    assert deck.send("POST", "/trades", trade("kept")).status == 200
+    assert deck.send("PUT", "/metrics/job/kept", b"m 1\n").status == 200
+    # stop() alone would wait for those who are connected.
+    postgres._run(find_postgres("pg_ctl"), "stop", "-D", str(postgres.data), "-m", "fast")
+    postgres.stop()
+    earlier = postgres.data.with_name("earlier")
+    subprocess.run(["cp", "-a", postgres.data, earlier], check=True)
+    postgres.start()
+    catch_up(deck)
+    lost = [
+        deck.send("POST", "/trades", [trade("lost"), {**trade("new"), "strategy": "lost"}]),
+        deck.send("PUT", "/metrics/job/lost", b"m 2\n"),
+        deck.send("POST", "/metrics/push", {"engine": "lost", "equity_usd": 1.0, "breaker": {"lost": True}}),
+        deck.send("POST", "/allocator/weights", {"weights": {"s": 0.5}}),
+    ]
+    assert [answer.status for answer in lost] == [200] * 4
+    catch_up(other)
+    assert known(other) == known(deck)
+    postgres.crash()
+    shutil.rmtree(postgres.data)
+    earlier.rename(postgres.data)
+    postgres.start()
+    catch_up(deck)
+    assert known(deck) == known(make_replica())
+    for n in range(more):
+        assert deck.send("POST", "/trades", [trade("kept"), trade(f"after{n}")]).json["duplicates"] == 1
+    assert deck.send("POST", "/trades", [trade("lost"), trade("lost")]).json == {
+        "accepted": 1,
+        "duplicates": 1,
+    }
+    catch_up(other)
+    assert known(other) == known(deck) == known(make_replica())
+    counted = sum(v for name, v in other.metrics().items() if name.startswith("trading_trades_total"))
+    assert counted == more + 2
+    store = SqlStore(postgres.url)
+    assert store.check() == []
+    store.close()

@@ -34,6 +34,7 @@ class FakeStore:
     def load(self) -> Snapshot:
         self._groups = {k: row for k, row in self._groups.items() if row is not None}
         return Snapshot(
+            whole=True,
             revision=self._revision,
             deck_revision=self._deck_revision,
             groups=dict(self._groups),

@@ -156,6 +156,7 @@ def test_what_was_committed_is_loaded(reopen: Opener) -> None:
     store.commit(batch, 1)
     store = reopen()
     found = store.load()
+    assert found.whole
     assert found.groups == {row.id: row}
     assert found.engines == {"default": engine}
     assert found.breakers == {("default", "equity"): breaker}
@@ -343,6 +344,46 @@ def test_a_replica_that_slept_through_a_removal_shows_what_the_others_show(postg
     finally:
         busy.close()
         asleep.close()
+
+
+def test_who_saw_more_commits_than_there_are_is_told_everything(shared: Store, postgres: str) -> None:
+    """A database that stepped back is not taken for one where nothing happened, and is then begun anew."""
+    kept, lost = group("kept"), group("lost")
+    shared.commit(with_totals(trade(1), groups={kept.id: kept}), 1)
+    shared.commit(with_totals(trade(2), groups={lost.id: lost}, weights=[WeightsDoc(version=1)]), 2)
+    state = State(Index())
+    restore(state, shared.load())
+    engine = sa.create_engine(postgres)
+    with engine.begin() as connection:
+        for statement in (
+            "UPDATE deck_meta SET revision = 1, deck_revision = 1",
+            "DELETE FROM push_groups WHERE revision = 2",
+            "DELETE FROM trades WHERE seq = 2",
+            "DELETE FROM weights",
+            "DELETE FROM deck_documents",
+        ):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    changes, known = shared.begin(2, [("default", "t1")])
+    assert (changes.whole, changes.revision, known) == (True, 1, {})
+    restore(state, changes)
+    assert (set(state.groups), state.totals, state.weights.version) == ({kept.id}, {}, 0)
+    assert (state.trade_seq, state.revision) == (1, 1)
+    changes, known = shared.begin(1, [("default", "t1")])
+    assert (changes.whole, set(known)) == (False, {("default", "t1")})
+    shared.commit(Batch(groups={lost.id: lost}), 2)
+
+
+def test_who_finds_a_number_taken_reads_everything_before_the_next_batch(shared: Store) -> None:
+    """Two histories under the same numbers: what was planned on is not what is there."""
+    shared.commit(with_totals(trade(1)), 1)
+    shared.begin(1, [])
+    with pytest.raises(CommitFailed):
+        shared.commit(with_totals(trade(1, "other")), 2)
+    whole, _ = shared.begin(1, [])
+    assert (whole.whole, whole.trade_seq) == (True, 1)
+    after, _ = shared.begin(1, [])
+    assert not after.whole
 
 
 def test_trades_are_read_by_each_filter(store: Store) -> None:
