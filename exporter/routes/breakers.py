@@ -34,6 +34,8 @@ async def get_history(service: Service, call: Call) -> Reply:
     limit = whole_number(arguments.get("limit", "100"), "limit", 1, MAX_PAGE)
     before = whole_number(arguments["before"], "before", 0, 2**62) if "before" in arguments else None
     breaker = arguments.get("breaker")
+    if breaker is not None:
+        check_name(breaker, "breaker", "breaker")
     found = await service.read(lambda: service.reader.read_breaker_history(breaker, before, limit + 1))
     page = found[:limit]
     return json_reply(BreakersHistory(history=page, next_before=page[-1].seq if len(found) > limit else None))

@@ -10,7 +10,7 @@ from exporter.accept import prefers_csv
 from exporter.answers import Trades, TradeView, status_of, status_tag, trade_view
 from exporter.errors import Invalid, TooLarge
 from exporter.http import Call, Reply, etag_matches, group_ttl, json_reply, number
-from exporter.messages import check_engine, epoch_seconds, read_metrics, read_trades
+from exporter.messages import check_engine, check_name, epoch_seconds, read_metrics, read_trades
 from exporter.operations import PushEngine, RecordTrades
 from exporter.records import DEFAULT_ENGINE, Trade
 from exporter.service import Service
@@ -86,6 +86,8 @@ async def get_trades(service: Service, call: Call) -> Reply:
     limit = whole_number(arguments.get("limit", "100"), "limit", 1, MAX_PAGE)
     if "engine" in arguments:
         check_engine(arguments["engine"])
+    if "strategy" in arguments:
+        check_name(arguments["strategy"], "strategy", "strategy")
     query = TradeQuery(
         engine=arguments.get("engine"),
         strategy=arguments.get("strategy"),

@@ -294,6 +294,14 @@ def test_an_engine_is_named_once_and_is_one(
     assert (status["metrics"], status["engines"], status["halted"]) == ({}, ["default"], False)
 
 
+@pytest.mark.parametrize("name", ["", "a%00b", "a%0Ab", "x" * 129])
+def test_a_name_of_the_query_is_checked_like_any_other(deck: Deck, name: str) -> None:
+    """No database is asked for what no name can be; the answer tells the argument."""
+    for path, field in (("/trades", "strategy"), ("/trades", "engine"), ("/breakers/history", "breaker")):
+        answer = deck.send("GET", f"{path}?{field}={name}")
+        assert (answer.status, answer.json["field"]) == (422, field)
+
+
 def test_the_query_chooses_the_engine(deck: Deck) -> None:
     """It stands for every value and trade that names none."""
     assert deck.send("POST", "/metrics/push?engine=zz", {"equity_usd": 1}).status == 200
