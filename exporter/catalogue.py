@@ -272,6 +272,13 @@ CATALOGUE: dict[str, Entry] = {
             "exporter",
             "Batches that could not be made durable.",
         ),
+        _entry(
+            "exporter_store_read_failures_total",
+            "counter",
+            "",
+            "exporter",
+            "Reads of trades or histories that the database did not answer.",
+        ),
         _entry("exporter_expired_groups_total", "counter", "", "exporter", "Groups that outlived their TTL."),
         _entry(
             "exporter_push_duration_seconds",

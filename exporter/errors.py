@@ -17,6 +17,7 @@ ExporterError
   StoreError             the disk or the database is at fault
     CommitFailed         503  nothing of the batch was applied: retry
       Unstorable         the database takes no such data, now or later: leave out the operation that has it
+    ReadFailed           503  the database does not answer a question: ask again
     StoreRefused         the file is corrupt or newer: the start stops, the file stays as it was
   SettingsError          a setting is wrong: the start stops, status 2
   PortRefused            the address cannot be listened on: the start stops, status 1
@@ -149,6 +150,10 @@ class CommitFailed(StoreError):
 
 class Unstorable(CommitFailed):
     """A batch holds what the database has no place for; the same data would fail again."""
+
+
+class ReadFailed(StoreError):
+    """What memory does not hold cannot be read back now."""
 
 
 class StoreRefused(StoreError):

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from exporter.errors import CallerError, ExporterError, Invalid, Unauthorized, WrongMethod
+from exporter.errors import CallerError, ExporterError, Invalid, ReadFailed, Unauthorized, WrongMethod
 
 __all__ = [
     "JSON",
@@ -133,8 +133,15 @@ def error_reply(error: ExporterError) -> Reply:
     if isinstance(error, CallerError):
         value = {"error": error.code, "detail": error.detail, "field": error.field}
         return json_reply(value, error.status, error_headers(error))
-    detail = f"not durable, nothing was applied: {error}"
+    detail = unavailable(error)
     return json_reply({"error": "unavailable", "detail": detail, "field": None}, 503, error_headers(error))
+
+
+def unavailable(error: ExporterError) -> str:
+    """What a 503 says."""
+    if isinstance(error, ReadFailed):
+        return f"the database does not answer: {error}"
+    return f"not durable, nothing was applied: {error}"
 
 
 def plain_error(error: ExporterError) -> Reply:
@@ -142,7 +149,7 @@ def plain_error(error: ExporterError) -> Reply:
     if isinstance(error, CallerError):
         status, line = error.status, error.detail
     else:
-        status, line = 503, f"not durable, nothing was applied: {error}"
+        status, line = 503, unavailable(error)
     return Reply(
         status, line.encode() + b"\n", PLAIN, [*error_headers(error), (b"x-content-type-options", b"nosniff")]
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from exporter.auth import Auth
+from exporter.errors import ReadFailed
 from exporter.layout import LayoutMemo
 from exporter.operations import AlertRule
 from exporter.settings import Settings
@@ -46,5 +47,13 @@ class Service:
     ready: bool = False
 
     async def read(self, call: Callable[[], _T]) -> _T:
-        """A read of the store, off the event loop."""
-        return await asyncio.to_thread(call)
+        """A read of the store, off the event loop.
+
+        Raises:
+            ReadFailed: The database does not answer.
+        """
+        try:
+            return await asyncio.to_thread(call)
+        except ReadFailed:
+            self.telemetry.read_failures.inc()
+            raise

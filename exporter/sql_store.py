@@ -8,7 +8,8 @@ so commits of all processes stand in one order.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from exporter.documents import read_document, write_document
-from exporter.errors import CommitFailed, StoreRefused, Unstorable
+from exporter.errors import CommitFailed, ReadFailed, StoreRefused, Unstorable
 from exporter.journal import JOURNAL_BYTES, Journal, group_fields
 from exporter.migrate import upgrade
 from exporter.records import BreakerChange, BreakerDoc, EngineDoc, Totals, Trade, WeightsDoc
@@ -328,11 +329,16 @@ class SqlStore:
 
     def newest_revision(self) -> int:
         """Number of the last commit, of any process."""
+        with self._reading() as connection:
+            return int(connection.execute(sa.select(meta.c.revision)).scalar_one())
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
         try:
             with self._engine.connect() as connection:
-                return int(connection.execute(sa.select(meta.c.revision)).scalar_one())
+                yield connection
         except sa.exc.SQLAlchemyError as error:
-            raise CommitFailed(_driver_line(error)) from error
+            raise ReadFailed(_driver_line(error)) from error
 
     def read_trades(self, query: TradeQuery) -> list[Trade]:
         """Trades in order of arrival."""
@@ -347,7 +353,7 @@ class SqlStore:
             statement = statement.where(trades.c.ts >= query.since)
         if query.until is not None:
             statement = statement.where(trades.c.ts < query.until)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return [Trade(**row._mapping) for row in connection.execute(statement)]
 
     def read_weights(self, before: int | None, limit: int) -> list[WeightsDoc]:
@@ -355,7 +361,7 @@ class SqlStore:
         statement = sa.select(weights.c.doc).order_by(weights.c.version.desc()).limit(limit)
         if before is not None:
             statement = statement.where(weights.c.version < before)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return [
                 read_document("weights", "history", doc, WeightsDoc) for doc in connection.scalars(statement)
             ]
@@ -369,7 +375,7 @@ class SqlStore:
             statement = statement.where(breaker_history.c.breaker == breaker)
         if before is not None:
             statement = statement.where(breaker_history.c.seq < before)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return [
                 read_document("breaker", "history", doc, BreakerChange)
                 for doc in connection.scalars(statement)

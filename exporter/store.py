@@ -96,14 +96,10 @@ class TradeQuery:
 
 
 class StoreReader(Protocol):
-    """Reading back what memory does not hold.  Any thread may call these."""
+    """Reading back what memory does not hold.  Any thread may call these; each may raise ReadFailed."""
 
     def newest_revision(self) -> int:
-        """Number of the last commit, whoever made it.
-
-        Raises:
-            CommitFailed: The database does not answer.
-        """
+        """Number of the last commit, whoever made it."""
         ...
 
     def read_trades(self, query: TradeQuery) -> list[Trade]:

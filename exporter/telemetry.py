@@ -28,6 +28,7 @@ class Telemetry:
         self.rejections = self._counter("exporter_push_rejections_total")
         self.samples = self._counter("exporter_pushed_samples_total")
         self.commit_failures = self._counter("exporter_store_commit_failures_total")
+        self.read_failures = self._counter("exporter_store_read_failures_total")
         self.expired = self._counter("exporter_expired_groups_total")
         self.push_seconds = self._histogram("exporter_push_duration_seconds")
         self.commit_seconds = self._histogram("exporter_store_commit_duration_seconds")

@@ -72,6 +72,20 @@ def test_a_push_that_the_database_has_no_place_for_spoils_no_trade_and_no_breake
     assert fresh.send("GET", "/status").json["halted"] is True
 
 
+@pytest.mark.parametrize("path", ["/trades", "/allocator/weights/history", "/breakers/history"])
+def test_what_memory_does_not_hold_is_unavailable_while_the_database_is(
+    make_replica: Starter, postgres: Postgres, path: str
+) -> None:
+    """A read then is a 503 in the deck's form, counted, and not called a write that failed."""
+    deck = make_replica()
+    assert deck.send("GET", path).status == 200
+    postgres.crash()
+    answer = deck.send("GET", path)
+    assert (answer.status, answer.json["error"], answer.headers["retry-after"]) == (503, "unavailable", "1")
+    assert answer.json["detail"].startswith("the database does not answer: ")
+    assert deck.metrics()["exporter_store_read_failures_total"] == 1
+
+
 def trade(name: str) -> dict[str, Any]:
     return {**TRADE, "trade_id": name}
 
