@@ -292,7 +292,9 @@ class SqlStore:
         if seen < 0:
             snapshot.whole = True
             self._removed_at, self._swept_to = 0, -1
-        for row in connection.execute(sa.select(groups).where(groups.c.revision > seen)):
+        # In one order for all replicas: where two groups contradict each other, the older stays.
+        later = sa.select(groups).where(groups.c.revision > seen).order_by(groups.c.revision, groups.c.id)
+        for row in connection.execute(later):
             snapshot.groups[row.id] = (
                 None
                 if row.body is None

@@ -268,10 +268,10 @@ class State:
         self.series += (group.series if group else 0) - (old.series if old else 0)
         known = group or old
         if known is not None and known.key.hollow:
-            if group is None:
-                self.hollow.pop(known.key.bare, None)
-            else:
+            if group is not None:
                 self.hollow[known.key.bare] = group_id
+            elif self.hollow.get(known.key.bare) == group_id:  # it may be its twin's by now
+                del self.hollow[known.key.bare]
         if group is None:
             self.groups.pop(group_id, None)
         else:
@@ -336,15 +336,22 @@ class Draft:
             self.texts.pop(group_id, None)
         known = group or old
         if known is not None and known.key.hollow:
-            self.hollow[known.key.bare] = None if group is None else group_id
+            bare = known.key.bare
+            if group is not None:
+                self.hollow[bare] = group_id
+            elif self._hollow(bare) == group_id:
+                self.hollow[bare] = None
 
     def twin(self, key: GroupKey) -> str | None:
         """Another group that differs from this one in empty labels only."""
         bare = key.bare
         if key.hollow and self.group(bare) is not None:
             return bare
-        found = self.hollow[bare] if bare in self.hollow else self.state.hollow.get(bare)
+        found = self._hollow(bare)
         return found if found != key.id else None
+
+    def _hollow(self, bare: str) -> str | None:
+        return self.hollow[bare] if bare in self.hollow else self.state.hollow.get(bare)
 
     def put_total(self, key: tuple[str, str], total: Totals) -> None:
         """Let the totals of an engine's strategy become these."""

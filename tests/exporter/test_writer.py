@@ -17,10 +17,10 @@ from exporter.messages import MetricsIn, TradeIn, WeightsIn
 from exporter.operations import Operation, PushEngine, RecordTrades, SetWeights
 from exporter.records import Trade
 from exporter.state import Draft, State
-from exporter.store import Batch, Snapshot, TradeKey, TradeQuery
+from exporter.store import Batch, GroupRow, Snapshot, TradeKey, TradeQuery
 from exporter.telemetry import Telemetry
 from exporter.textformat import parse_text
-from exporter.writer import MAX_BATCH, Writer
+from exporter.writer import MAX_BATCH, Writer, restore
 from tests.fakes.store import FakeStore
 
 
@@ -272,6 +272,24 @@ def test_one_operation_at_fault_in_a_full_batch_is_found_in_few_commits() -> Non
     answers = bench.run(bench.together(*pushes))
     assert [n for n, answer in enumerate(answers) if answer != 1] == [700]
     assert store.tries < 40
+
+
+def test_a_removed_group_does_not_take_its_twin_along() -> None:
+    """Of groups that differ in empty labels only one is known, whichever is told of first."""
+    gone, there = (group_key({"job": "h", name: ""}) for name in "yz")
+    rows = {key.id: GroupRow(key.id, b"m 1\n", None, 1.0, 0.0, None) for key in (gone, there)}
+    state = State(Index())
+    restore(state, Snapshot(revision=1, groups={gone.id: rows[gone.id]}))
+    restore(state, Snapshot(revision=3, groups={there.id: rows[there.id], gone.id: None}))
+    assert state.hollow == {there.bare: there.id}
+    # Stored side by side by an older version.
+    state = State(Index())
+    restore(state, Snapshot(revision=1, groups={**rows}))
+    draft = Draft(state, 1.0)
+    assert DeleteGroup(gone).plan(draft)
+    assert draft.twin(gone) == there.id
+    draft.apply(2)
+    assert state.hollow == {there.bare: there.id}
 
 
 def test_what_waits_at_the_end_is_committed() -> None:

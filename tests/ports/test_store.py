@@ -269,6 +269,18 @@ def test_changes_since_a_revision_are_the_later_ones(shared: Store) -> None:
     assert changes_since(shared, 3).groups == {}
 
 
+def test_groups_come_in_the_order_of_their_commits(shared: Store, postgres: str) -> None:
+    """Not as they lie in the table: what contradicts what is the same to every replica."""
+    for revision, name in enumerate("aba", 1):
+        shared.commit(Batch(groups={group(name).id: group(name)}), revision)
+    engine = sa.create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("VACUUM push_groups")
+    engine.dispose()
+    shared.commit(Batch(groups={group("b").id: group("b")}), 4)
+    assert list(shared.load().groups) == [group("a").id, group("b").id]
+
+
 def test_what_was_removed_long_ago_is_forgotten_and_who_missed_it_is_told_everything(shared: Store) -> None:
     """Removed rows go after so many commits; who is that far behind gets the whole, which lacks them."""
     kept, gone = group("kept"), group("gone")
