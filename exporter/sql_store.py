@@ -113,9 +113,12 @@ class SqlStore:
     def _connect(self, *, power_safe: bool) -> Engine:
         if not self._sqlite:
             options = _POSTGRES_OPTIONS if power_safe else f"{_POSTGRES_OPTIONS} -c synchronous_commit=off"
-            return sa.create_engine(
+            shared = sa.create_engine(
                 self._url, connect_args={**_POSTGRES_TIMEOUTS, "options": options}, pool_pre_ping=True
             )
+            if power_safe:
+                sa.event.listen(shared, "connect", _wait_for_the_disk)
+            return shared
         engine = sa.create_engine(
             self._url,
             connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
@@ -401,6 +404,17 @@ class SqlStore:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _wait_for_the_disk(connection: Any, _record: Any) -> None:
+    """Let commits be durable when they return, whatever the server, the database or the role has set."""
+    with connection.cursor() as cursor:
+        # remote_apply waits for more than that, so it stays.
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') <> 'remote_apply'"
+        )
+    connection.commit()
 
 
 def _lock_file(url: sa.URL) -> IO[bytes] | None:

@@ -269,6 +269,36 @@ def test_changes_since_a_revision_are_the_later_ones(shared: Store) -> None:
     assert changes_since(shared, 3).groups == {}
 
 
+@pytest.mark.parametrize(
+    ("power_safe", "of_the_role", "here"),
+    [
+        (True, "off", "on"),
+        (True, "local", "on"),
+        (True, "remote_write", "on"),
+        (True, "on", "on"),
+        (True, "remote_apply", "remote_apply"),
+        (False, "on", "off"),
+    ],
+)
+def test_a_commit_waits_for_the_disk_whatever_the_database_has_set(
+    postgres: str, power_safe: bool, of_the_role: str, here: str
+) -> None:
+    """On every connection of a store that is to survive a power cut; on none of one that is not."""
+    engine = sa.create_engine(postgres)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"ALTER ROLE CURRENT_USER SET synchronous_commit = {of_the_role}")
+    store = SqlStore(emptied(postgres), power_safe=power_safe)
+    with store.engine.connect() as first, store.engine.connect() as second:
+        shown = {
+            c.exec_driver_sql("SHOW synchronous_commit").scalar() for c in (store._writer, first, second)
+        }
+    store.close()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER ROLE CURRENT_USER RESET synchronous_commit")
+    engine.dispose()
+    assert shown == {here}
+
+
 def test_groups_come_in_the_order_of_their_commits(shared: Store, postgres: str) -> None:
     """Not as they lie in the table: what contradicts what is the same to every replica."""
     for revision, name in enumerate("aba", 1):
