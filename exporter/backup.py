@@ -24,7 +24,7 @@ from exporter.errors import StoreRefused
 from exporter.journal import group_fields, newest_groups
 from exporter.migrate import current_version, newest_version, upgrade, versions
 from exporter.schema import groups, journal, meta, metadata
-from exporter.sql_store import SqlStore
+from exporter.sql_store import SqlStore, want_utf8
 from exporter.store_url import read_store_url, shown_url
 
 __all__ = ["backup", "check", "restore"]
@@ -123,6 +123,7 @@ def _reading(url: str) -> Iterator[Connection]:
         engine = sa.create_engine(f"sqlite:///file:{path}?mode=rw&uri=true")
     else:
         engine = sa.create_engine(location, isolation_level="REPEATABLE READ")
+        want_utf8(engine)
     try:
         with _closing(engine), engine.connect() as connection:
             if connection.dialect.name == "sqlite":

@@ -27,7 +27,7 @@ from exporter.statements import Statement, upsert
 from exporter.store import KEPT_COMMITS, Batch, GroupRow, Snapshot, TradeKey, TradeQuery
 from exporter.store_url import read_store_url, shown_url
 
-__all__ = ["SqlStore"]
+__all__ = ["SqlStore", "want_utf8"]
 
 _BUSY_SECONDS = 10
 _CHECKPOINT_PAGES = 4000
@@ -116,6 +116,7 @@ class SqlStore:
             shared = sa.create_engine(
                 self._url, connect_args={**_POSTGRES_TIMEOUTS, "options": options}, pool_pre_ping=True
             )
+            want_utf8(shared)
             if power_safe:
                 sa.event.listen(shared, "connect", _wait_for_the_disk)
             return shared
@@ -404,6 +405,25 @@ class SqlStore:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def want_utf8(engine: Engine) -> None:
+    """Let connections to a PostgreSQL database of another encoding raise StoreRefused.
+
+    SQL_ASCII gives bytes for text, so even the driver's first question fails; others lack letters of pushes.
+    """
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _connect(dialect: sa.Dialect, _record: Any, arguments: Any, options: Any) -> Any:
+        connection: Any = dialect.connect(*arguments, **options)
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            connection.close()
+            raise StoreRefused(
+                f"{shown_url(engine.url)} has the encoding {encoding}: "
+                "want a database made with ENCODING 'UTF8'; nothing was touched"
+            )
+        return connection
 
 
 def _wait_for_the_disk(connection: Any, _record: Any) -> None:

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from exporter.errors import CommitFailed, Unstorable
+from exporter.backup import check
+from exporter.errors import CommitFailed, StoreRefused, Unstorable
 from exporter.grouping import MAX_GROUP_BYTES
 from exporter.index import Index
 from exporter.messages import MAX_NAME
@@ -297,6 +298,21 @@ def test_a_commit_waits_for_the_disk_whatever_the_database_has_set(
         connection.exec_driver_sql("ALTER ROLE CURRENT_USER RESET synchronous_commit")
     engine.dispose()
     assert shown == {here}
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_of_another_encoding_is_refused(postgres: str, encoding: str) -> None:
+    """In one line that says what is wanted, for a start as for a check: not every text would come back."""
+    engine = sa.create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            f"CREATE DATABASE {encoding} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+        )
+    engine.dispose()
+    url = postgres.replace("/postgres", f"/{encoding.lower()}")
+    for attempt in (SqlStore, check):
+        with pytest.raises(StoreRefused, match=f"has the encoding {encoding}: want .* ENCODING 'UTF8'"):
+            attempt(url)
 
 
 def test_groups_come_in_the_order_of_their_commits(shared: Store, postgres: str) -> None:
