@@ -194,7 +194,7 @@ class DeckState:
         url: The exporter; DECK_URL, else http://localhost:8002.
         token: With scope read, where the exporter asks for one; DECK_TOKEN, else the content of
             DECK_TOKEN_FILE, read here.
-        engine: Which engine's view; the exporter's default engine without it.
+        engine: Which engine's view; DECK_ENGINE, else the exporter's default engine.
         interval_seconds: Between two questions.
         timeout_seconds: Of one question.
         allocator_period_seconds: How often the allocator decides (its REFRESH_SEC): shares older than
@@ -235,7 +235,7 @@ class DeckState:
             self._http = transport = _HttpTransport(
                 url or os.environ.get("DECK_URL") or "http://localhost:8002",
                 deck_token(token, os.environ),
-                engine,
+                engine or os.environ.get("DECK_ENGINE"),
                 timeout_seconds,
             )
         self._transport = transport

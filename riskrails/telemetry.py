@@ -138,7 +138,7 @@ class Telemetry:
         self,
         url: str | None = None,
         *,
-        instance: str = "default",
+        instance: str | None = None,
         token: str | None = None,
         timeout_seconds: float = 5.0,
     ) -> None:
@@ -146,7 +146,7 @@ class Telemetry:
 
         Args:
             url: The exporter; DECK_URL, else http://localhost:8002.
-            instance: The engine's id.
+            instance: The engine's id; DECK_ENGINE, else "default".
             token: With scope push; DECK_TOKEN, else the content of DECK_TOKEN_FILE, read at each push.
             timeout_seconds: Of the request.
 
@@ -158,7 +158,7 @@ class Telemetry:
             url or os.environ.get("DECK_URL") or "http://localhost:8002",
             job=JOB,
             registry=self.registry,
-            grouping_key={"instance": instance},
+            grouping_key={"instance": instance or os.environ.get("DECK_ENGINE") or "default"},
             timeout=timeout_seconds,
             handler=_handler(deck_token(token, os.environ)),
         )

@@ -126,3 +126,20 @@ def test_what_is_counted_arrives_as_catalogued(deck_url: str) -> None:
     assert counted["taker", "risk"] == 1
     assert sum(counted.values()) == 1
     assert {sample.labels["job"] for sample in families["riskrails_decisions"].samples} == {"riskrails"}
+
+
+def test_all_of_an_engine_go_by_one_name(deck_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DECK_ENGINE names it to the client, to the rails and to their telemetry alike."""
+    monkeypatch.setenv("DECK_ENGINE", "second")
+    monkeypatch.setenv("DECK_TOKEN", TOKEN)
+    with DeckClient(deck_url) as client:
+        client.push_metrics(equity_usd=100_000.0, drawdown_pct=7.0)
+    deck = DeckState(deck_url)
+    deck.refresh()
+    assert deck.snapshot().drawdown_pct == 0.07
+    telemetry = Telemetry()
+    telemetry.watch(RiskRails()).compute_order(**call())
+    telemetry.push(deck_url)
+    page = requests.get(deck_url + "/metrics", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10).text
+    assert 'riskrails_decisions_total{binding="' in page
+    assert 'instance="second",job="riskrails"' in page
