@@ -27,6 +27,7 @@ from exporter.deck_errors import (
     DeckRefusedError,
     DeckUnavailableError,
 )
+from exporter.deck_payload import shown
 
 __all__ = ["Answer", "DeckHttp", "RetryPolicy", "deck_url"]
 
@@ -70,23 +71,34 @@ class _Bearer(AuthBase):
 
 
 def deck_url(url: str) -> str:
-    """The deck's address without a trailing slash.
+    """The deck's address without a trailing slash; a path before the deck's own routes stays.
 
     Raises:
-        DeckInputError: It is not an http(s) address with a host.
+        DeckInputError: It is not an http(s) address with a host, or says more than where the deck is.
     """
-    parts = urlsplit(url.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise DeckInputError(
-            error="bad_url", detail=f"DECK_URL is {url!r}: want http://host:port", field="DECK_URL"
-        )
-    if parts.username or parts.password:
+    if isinstance(url, str) and "@" in url:  # before all else, and unshown: there may be a password in it
         raise DeckInputError(
             error="bad_url",
-            detail="DECK_URL has a password in it: want the token in DECK_TOKEN",
+            detail="DECK_URL has a password or an @ in it: want http://host:port and DECK_TOKEN",
             field="DECK_URL",
         )
+    if not isinstance(url, str) or not _is_address(url.strip()):
+        raise DeckInputError(
+            error="bad_url", detail=f"DECK_URL is {shown(url)}: want http://host:port", field="DECK_URL"
+        )
     return url.strip().rstrip("/")
+
+
+def _is_address(url: str) -> bool:
+    if " " in url or not url.isprintable():  # urlsplit would drop a tab or a line end without a word
+        return False
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # a port beyond 65535, half an IPv6 address
+        return False
+    says_more = bool(parts.query or parts.fragment)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0 and not says_more
 
 
 def _checked_token(token: str | None) -> str | None:

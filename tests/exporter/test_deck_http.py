@@ -181,11 +181,42 @@ def test_a_redirect_is_not_followed(deck: StandInDeck, http: DeckHttp) -> None:
     assert len(deck.seen) == 1
 
 
-@pytest.mark.parametrize("url", ["localhost:8002", "ftp://deck", "", "http://", "http://user:pw@deck:8002"])
-def test_an_address_that_cannot_work_is_refused_at_birth(url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8002",
+        "//deck:8002",
+        "ftp://deck",
+        "",
+        "http://",
+        "http://:8002",
+        "http://deck:99999",
+        "http://deck:0",
+        "http://deck:port",
+        "http://[::1",
+        "http://the deck:8002",
+        "http://deck\t:8002",
+        "http://deck:8002/?engine=a",
+        "http://deck:8002/#top",
+        5,
+        b"http://deck:8002",
+    ],
+)
+def test_an_address_that_cannot_work_is_refused_at_birth(url: Any) -> None:
     """Before the first push, with the setting's name."""
     with pytest.raises(DeckInputError, match="DECK_URL"):
         DeckHttp(url, None)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://user:hush@deck:8002", "user:hush@deck:8002", "ftp://u:hush@deck", "http://u:hush@deck:99999"],
+)
+def test_a_password_in_an_address_is_refused_without_being_shown(url: str) -> None:
+    """Whatever else is wrong with the address: the message may end in a log."""
+    with pytest.raises(DeckInputError, match="DECK_URL") as refused:
+        DeckHttp(url, None)
+    assert "hush" not in str(refused.value)
 
 
 @pytest.mark.parametrize("token", ["a b", "ключ", "a\nb", "a\x00"])
@@ -197,8 +228,10 @@ def test_a_token_no_header_can_carry_is_refused_without_being_shown(token: str) 
 
 
 def test_a_trailing_slash_of_the_address_is_dropped() -> None:
-    """`http://deck:8002/` and `http://deck:8002` are one deck."""
+    """`http://deck:8002/` and `http://deck:8002` are one deck; a proxy's prefix and IPv6 are fine."""
     assert deck_url(" http://deck:8002/ ") == "http://deck:8002"
+    assert deck_url("https://proxy/decks/one/") == "https://proxy/decks/one"
+    assert deck_url("http://[::1]:8002") == "http://[::1]:8002"
 
 
 def test_a_proxy_of_the_environment_does_not_catch_what_stays_on_this_machine(
