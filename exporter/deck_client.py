@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from exporter.deck_answers import receipt, taken, the_status, the_weights
 from exporter.deck_errors import DeckInputError, SpoolError
 from exporter.deck_http import Answer, DeckHttp, RetryPolicy, deck_url
 from exporter.deck_payload import encode, metrics_payload, trade_payload
@@ -171,7 +172,7 @@ class DeckClient:
             self._sender.offer_metrics(engine, fields)
             return None
         payload = metrics_payload({**fields, "engine": engine or self.engine})
-        return self._http.call("POST", "/metrics/push", encode(payload).encode())
+        return taken(self._http.call("POST", "/metrics/push", encode(payload).encode()))
 
     def push_strategy_pnl(
         self, pnl_by_strategy: Mapping[str, float], *, engine: str | None = None
@@ -211,18 +212,21 @@ class DeckClient:
         payload = [trade_payload(trade, self.engine) for trade in trades]
         if not payload:
             return {"accepted": 0, "duplicates": 0}
-        return self._http.call("POST", "/trades", encode({"trades": payload}).encode())
+        answer = self._http.call("POST", "/trades", encode({"trades": payload}).encode())
+        receipt(answer, len(payload))
+        return answer
 
     # -- in --------------------------------------------------------------------------------------------
 
     def get_weights(self) -> Answer:
         """The risk shares in force, as the deck gives them: `version`, `weights`, `updated_at`, `reason`."""
-        return self._http.call("GET", "/allocator/weights")
+        return the_weights(self._http.call("GET", "/allocator/weights"))
 
     def get_status(self, engine: str | None = None) -> Answer:
         """Everything the deck shows: metrics with their age, breakers, `halted`, risk shares."""
         chosen = engine or self.engine
-        return self._http.call("GET", "/status", params={"engine": chosen} if chosen else None)
+        params = {"engine": chosen} if chosen else None
+        return the_status(self._http.call("GET", "/status", params=params))
 
     # -- care ------------------------------------------------------------------------------------------
 

@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from exporter.deck_answers import receipt, taken
 from exporter.deck_errors import (
-    DeckAnswerError,
     DeckClosedError,
     DeckError,
     DeckInputError,
@@ -27,7 +27,7 @@ from exporter.deck_errors import (
     DeckUnavailableError,
     SpoolError,
 )
-from exporter.deck_http import Answer, DeckHttp, RetryPolicy
+from exporter.deck_http import DeckHttp, RetryPolicy
 from exporter.deck_outbox import Outbox, Push
 from exporter.deck_payload import encode, shown, split_faults, trade_json, without
 from exporter.deck_reports import REMIND_SECONDS, Counters, Herald
@@ -354,7 +354,7 @@ class Sender:
 
     def _post_metrics(self, engine: str | None, fields: Mapping[str, Any]) -> None:
         body = {**fields, "engine": engine} if engine else fields
-        self._http.call("POST", "/metrics/push", encode(body).encode(), attempts=1)
+        taken(self._http.call("POST", "/metrics/push", encode(body).encode(), attempts=1))
         self._count(sent=1)
 
     # -- trades ----------------------------------------------------------------------------------------
@@ -444,7 +444,7 @@ class Sender:
             self._set_aside(bodies[0], fault)
             ack(1)
             return
-        accepted, duplicates = _receipt(answer, len(bodies))
+        accepted, duplicates = receipt(answer, len(bodies))
         ack(len(bodies))
         self._count(sent=1, sent_trades=accepted + duplicates, duplicates=duplicates)
 
@@ -466,11 +466,3 @@ class Sender:
         self._herald.tell(
             "a trade was refused and set aside", logging.ERROR, file=self.spool.dead_letters, fault=fault
         )
-
-
-def _receipt(answer: Answer, trades: int) -> tuple[int, int]:
-    """How many trades the deck took and how many it knew; anything but a full receipt is not a deck's."""
-    accepted, duplicates = answer.get("accepted"), answer.get("duplicates", 0)
-    if not isinstance(accepted, int) or not isinstance(duplicates, int) or accepted + duplicates != trades:
-        raise DeckAnswerError(f"{trades} trades were answered with {shown(answer)}: is DECK_URL a deck?")
-    return accepted, duplicates

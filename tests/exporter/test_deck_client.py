@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 from exporter import deck_client
 from exporter.deck_metrics import (
     AsyncDeckClient,
+    DeckAnswerError,
     DeckAuthError,
     DeckClient,
     DeckClosedError,
@@ -72,6 +73,41 @@ def test_a_waiting_push_raises_what_the_deck_said(deck: StandInDeck) -> None:
             client.get_status()
         assert client.flush()
         assert client.dead_letters is None
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        ("trade", {"foo": 1}),
+        ("trade", {"accepted": 1}),
+        ("trade", {"accepted": True, "duplicates": 0}),
+        ("trade", {"accepted": 2, "duplicates": 0}),
+        ("trade", {"accepted": 2, "duplicates": -1}),
+        ("gauges", {"foo": 1}),
+        ("gauges", {"accepted": "1"}),
+        ("weights", {"version": 3}),
+        ("weights", {"version": "3", "weights": {}}),
+        ("weights", {"version": 3, "weights": []}),
+        ("status", {"halted": False}),
+        ("status", {"halted": 0, "metrics": {}, "breakers": {}}),
+        ("status", {"halted": False, "metrics": [], "breakers": {}}),
+    ],
+)
+def test_json_of_something_that_is_no_deck_is_no_success(
+    deck: StandInDeck, call: str, answer: dict[str, Any]
+) -> None:
+    """A wrong DECK_URL may answer 200 with an object of its own; a trade given to it is not delivered."""
+    with DeckClient() as client:
+        calls: dict[str, Callable[[], Any]] = {
+            "trade": lambda: client.push_trade(trade(0)),
+            "gauges": lambda: client.push_metrics(equity_usd=1.0),
+            "weights": client.get_weights,
+            "status": client.get_status,
+        }
+        deck.script.append(Scripted(200, answer))
+        with pytest.raises(DeckAnswerError, match="is DECK_URL a deck"):
+            calls[call]()
+        assert calls[call]()
 
 
 def test_a_background_client_delivers_on_leaving_the_with_block(deck: StandInDeck) -> None:

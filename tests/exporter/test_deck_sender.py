@@ -236,6 +236,10 @@ def test_a_wrong_token_sets_nothing_aside_and_the_right_one_delivers_all(
         Scripted(200, "<html>please log in</html>"),
         Scripted(200, {"accepted": 0, "duplicates": 0}),
         Scripted(200, {"ok": True}),
+        Scripted(200, {"accepted": True, "duplicates": 0}),
+        Scripted(200, {"accepted": 1}),
+        Scripted(200, {"accepted": 2, "duplicates": -1}),
+        Scripted(200, {"accepted": 1.0, "duplicates": 0}),
     ],
 )
 def test_an_answer_that_is_not_a_decks_receipt_keeps_the_trade(
@@ -249,6 +253,16 @@ def test_an_answer_that_is_not_a_decks_receipt_keeps_the_trade(
     assert list(deck.trades) == ["t0"]
     assert (sender.counters().sent_trades, sender.counters().dead_lettered) == (1, 0)
     assert len(deck.seen) == 4
+
+
+def test_gauges_wait_while_something_else_answers_for_the_deck(make: Senders, deck: StandInDeck) -> None:
+    """A foreign 200 is no delivery of a breaker either."""
+    deck.script += [Scripted(200, {"foo": 1})] * 2
+    sender = make()
+    sender.offer_metrics(None, {"breaker": {"equity": True}})
+    assert sender.flush(SOON)
+    assert deck.pushes == [{"breaker": {"equity": True}}] * 3
+    assert sender.counters().sent == 1
 
 
 def test_a_batch_too_large_for_a_proxy_is_halved_until_it_passes(make: Senders, deck: StandInDeck) -> None:

@@ -120,7 +120,7 @@ class StandInDeck:
                 200, {"version": 3, "weights": {"scalp": 0.25}, "updated_at": 1.0, "reason": "test"}
             )
         if (seen.method, path) == ("GET", "/status"):
-            return Scripted(200, {"version": "test", "halted": False})
+            return Scripted(200, {"version": "test", "halted": False, "metrics": {}, "breakers": {}})
         return _refusal(404, "not_found", f"no route {path}", None)
 
     def _take_trades(self, trades: list[dict[str, Any]]) -> Scripted:
