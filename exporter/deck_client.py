@@ -19,11 +19,11 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from exporter.deck_answers import receipt, taken, the_status, the_weights
-from exporter.deck_errors import DeckInputError, SpoolError
+from exporter.deck_errors import DeckClosedError, DeckInputError, SpoolError
 from exporter.deck_http import Answer, DeckHttp, RetryPolicy, deck_url
 from exporter.deck_payload import encode, metrics_payload, trade_payload
 from exporter.deck_reports import Counters
-from exporter.deck_sender import Sender
+from exporter.deck_sender import CLOSED, Sender
 from exporter.spool import Spool
 
 __all__ = ["DEFAULT_URL", "AsyncDeckClient", "DeckClient", "token_from"]
@@ -86,6 +86,7 @@ class DeckClient:
             retry=retry,
             verify=verify,
         )
+        self._closed = False
         self._sender: Sender | None = None
         if background:
             place = Path(spool_dir or environ.get("DECK_SPOOL_DIR") or _state_directory(environ))
@@ -172,7 +173,7 @@ class DeckClient:
             self._sender.offer_metrics(engine, fields)
             return None
         payload = metrics_payload({**fields, "engine": engine or self.engine})
-        return taken(self._http.call("POST", "/metrics/push", encode(payload).encode()))
+        return taken(self._ask("POST", "/metrics/push", encode(payload).encode()))
 
     def push_strategy_pnl(
         self, pnl_by_strategy: Mapping[str, float], *, engine: str | None = None
@@ -210,9 +211,10 @@ class DeckClient:
                 self._sender.offer_trade(trade)
             return None
         payload = [trade_payload(trade, self.engine) for trade in trades]
+        self._check_open()
         if not payload:
             return {"accepted": 0, "duplicates": 0}
-        answer = self._http.call("POST", "/trades", encode({"trades": payload}).encode())
+        answer = self._ask("POST", "/trades", encode({"trades": payload}).encode())
         receipt(answer, len(payload))
         return answer
 
@@ -220,13 +222,23 @@ class DeckClient:
 
     def get_weights(self) -> Answer:
         """The risk shares in force, as the deck gives them: `version`, `weights`, `updated_at`, `reason`."""
-        return the_weights(self._http.call("GET", "/allocator/weights"))
+        return the_weights(self._ask("GET", "/allocator/weights"))
 
     def get_status(self, engine: str | None = None) -> Answer:
         """Everything the deck shows: metrics with their age, breakers, `halted`, risk shares."""
         chosen = engine or self.engine
         params = {"engine": chosen} if chosen else None
-        return the_status(self._http.call("GET", "/status", params=params))
+        return the_status(self._ask("GET", "/status", params=params))
+
+    def _ask(
+        self, method: str, path: str, body: bytes | None = None, params: Mapping[str, str] | None = None
+    ) -> Answer:
+        self._check_open()
+        return self._http.call(method, path, body, params)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise DeckClosedError(CLOSED)
 
     # -- care ------------------------------------------------------------------------------------------
 
@@ -247,13 +259,13 @@ class DeckClient:
     def close(self, timeout_seconds: float = 5.0) -> bool:
         """Flush, end the thread, keep on disk what the deck did not take; whether it took everything.
 
-        Closing twice is harmless; pushing after it raises DeckClosedError in the background.
+        Closing twice is harmless; pushing or asking after it raises DeckClosedError.
         """
-        _clients.discard(self)
-        if self._sender is not None:
-            return self._sender.close(timeout_seconds)
+        done = self._sender.close(timeout_seconds) if self._sender is not None else True
+        self._closed = True
         self._http.close()
-        return True
+        _clients.discard(self)  # last: a close that was interrupted is made up for at the exit
+        return done
 
     def __enter__(self) -> Self:
         return self
@@ -373,7 +385,8 @@ _clients: weakref.WeakSet[DeckClient] = weakref.WeakSet()
 
 def _close_at_exit() -> None:
     for client in list(_clients):
-        client.close(timeout_seconds=2.0)
+        if client._sender is not None:  # a waiting one has nothing to bring in, and may serve others' exits
+            client.close(timeout_seconds=2.0)
 
 
 def _after_fork_in_child() -> None:

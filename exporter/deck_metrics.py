@@ -72,7 +72,7 @@ def _client() -> DeckClient:
     with _default_guard:
         if _default is None or _default[0] != settings:
             if _default is not None:
-                _default[1].close()
+                _default[1]._http.close()  # not the client itself: another thread may be in its middle
             _default = (settings, DeckClient())
         return _default[1]
 

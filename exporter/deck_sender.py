@@ -33,13 +33,14 @@ from exporter.deck_payload import encode, shown, split_faults, trade_json, witho
 from exporter.deck_reports import REMIND_SECONDS, Counters, Herald
 from exporter.spool import Record, Spool
 
-__all__ = ["Sender"]
+__all__ = ["CLOSED", "Sender"]
 
 BATCH: Final = 500
 """Trades in one request: about 120 kB, far below the deck's body limit."""
 HELD_TRADES: Final = 100_000
 """Trades kept in memory while the disk refuses the spool; about 50 MB."""
 AWAY: Final = "the deck does not take pushes, trades wait on disk"
+CLOSED: Final = "this client is closed: make a new one"
 PATIENCE: Final = RetryPolicy(base_seconds=0.25, cap_seconds=5.0)
 """Waits between rounds while the deck is away; there is no last attempt."""
 
@@ -124,27 +125,35 @@ class Sender:
 
     def offer_metrics(self, engine: str | None, fields: Mapping[str, Any]) -> None:
         """Take gauges; the newest value of each is sent soon."""
-        if self._closed_because:
-            raise DeckClosedError(self._closed_because)
         with self._guard:
+            self._check_open()
             self._outbox.merge(engine or self._engine, fields)
             self._offered += 1
         self._wake.ring()
 
     def offer_trade(self, fields: Mapping[str, Any]) -> None:
         """Take a trade; once this returns it survives the death of the process."""
-        if self._closed_because:
-            raise DeckClosedError(self._closed_because)
         try:
             body = trade_json(fields, self._engine)
         except DeckInputError as fault:
-            self._misfits.append((shown(fields, 2000), fault))
-            self._offered += 1
+            self._take_misfit(shown(fields, 2000), fault)
         else:
             with self._guard:
+                self._check_open()
                 self._offered += 1
                 self._keep(body)
         self._wake.ring()
+
+    def _take_misfit(self, trade: str, fault: DeckInputError) -> None:
+        with self._guard:
+            self._check_open()
+            self._offered += 1
+            self._misfits.append((trade, fault))
+
+    def _check_open(self) -> None:
+        """The guard is held: what gets past this is in the spool before `close` looks what is left."""
+        if self._closed_because:
+            raise DeckClosedError(self._closed_because)
 
     def _keep(self, body: bytes) -> None:
         """Put a trade on disk, or in memory while the disk refuses; the guard is held."""
@@ -180,8 +189,7 @@ class Sender:
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until what was handed over before is with the deck or set aside; False if time ran out."""
-        if self._closed_because:
-            raise DeckClosedError(self._closed_because)
+        self._check_open()
         deadline = self._monotonic() + timeout_seconds
         target = self._offered
         self._hurry.set()
@@ -199,7 +207,8 @@ class Sender:
         if self._closed_because:
             return True
         done = self.flush(timeout_seconds)
-        self._closed_because = "this client is closed: make a new one"
+        with self._guard:
+            self._closed_because = CLOSED
         self._wake.ring()
         self._hurry.set()
         self._thread.join(timeout_seconds + sum(self._http.timeout_seconds))
@@ -207,6 +216,15 @@ class Sender:
             while self._held_to_disk():
                 pass
             pending, held = self.spool.pending, len(self._held)
+        try:
+            self._bury_misfits()
+        except SpoolError as fault:
+            self._herald.tell(
+                "closed with refused trades that the disk did not take",
+                logging.CRITICAL,
+                lost=len(self._misfits),
+                fault=fault,
+            )
         if pending:
             self._herald.tell("closed with trades on disk, the next process sends them", trades=pending)
         if held:
@@ -218,7 +236,7 @@ class Sender:
         except SpoolError as fault:
             self._herald.tell("the spool did not close", logging.ERROR, fault=fault)
         self._http.close()
-        return done and not pending and not held
+        return done and not pending and not held and not self._misfits
 
     def after_fork_in_child(self) -> None:
         """Make this copy refuse everything; the parent's goes on untouched."""

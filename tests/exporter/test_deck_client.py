@@ -143,6 +143,40 @@ def test_a_background_push_raises_nothing_whatever_it_is_given(deck: StandInDeck
     assert told["breaker"] == "not sent: [1, 2]"
 
 
+@pytest.mark.parametrize("background", [False, True])
+def test_a_closed_client_takes_nothing_and_says_so(deck: StandInDeck, background: bool) -> None:
+    """Waiting or not: whoever closed it has forgotten about it, and a push must not go unseen."""
+    client = DeckClient(background=background)
+    client.push_trade(trade(0))
+    assert client.close()
+    assert client.close()
+    calls: list[Callable[[], Any]] = [
+        lambda: client.push_metrics(equity_usd=1.0),
+        lambda: client.push_strategy_pnl({"scalp": 1.0}),
+        lambda: client.push_trade(trade(1)),
+        lambda: client.push_trades([trade(1)]),
+        client.get_weights,
+        client.get_status,
+    ]
+    for call in calls:
+        with pytest.raises(DeckClosedError, match="make a new one"):
+            call()
+    assert list(deck.trades) == ["t0"]
+    assert deck.pushes == []
+
+
+def test_a_waiting_push_from_an_exit_handler_still_goes(deck: StandInDeck) -> None:
+    """Handlers run last in, first out: one that was there before the client comes after the client's own."""
+    script = (
+        "import atexit\n"
+        f"atexit.register(lambda: deck_metrics.push_trade({trade(0)!r}))\n"
+        "from exporter import deck_metrics\n"
+        "deck_metrics.push_metrics(equity_usd=1.0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert list(deck.trades) == ["t0"]
+
+
 def test_many_threads_share_one_client_and_every_trade_arrives_once(deck: StandInDeck) -> None:
     """Eight writers, one spool; each writer's own order holds."""
     with DeckClient(background=True) as client:

@@ -34,6 +34,7 @@ def deck(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInDeck]:
         yield running
     if deck_metrics._default is not None:
         deck_metrics._default[1].close()
+        deck_metrics._default = None
 
 
 def test_importing_the_client_loads_requests_and_nothing_heavier() -> None:
@@ -100,6 +101,16 @@ def test_the_module_follows_its_settings_when_they_change(
     monkeypatch.setenv("DECK_TOKEN", "from-env")
     deck_metrics.push_metrics(equity_usd=1.0)
     assert deck.seen[-1].headers["Authorization"] == "Bearer from-env"
+
+
+def test_settings_that_change_close_nothing_under_another_threads_call(
+    deck: StandInDeck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that has the old client in hand still gets its push through."""
+    old = deck_metrics._client()
+    monkeypatch.setenv("DECK_ENGINE", "alpha")
+    assert deck_metrics.push_metrics(equity_usd=1.0) == {"accepted": 2}
+    assert old.push_metrics(equity_usd=2.0) == {"accepted": 1}
 
 
 def test_every_error_of_the_client_is_a_deck_error() -> None:

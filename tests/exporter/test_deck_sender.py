@@ -466,6 +466,48 @@ def test_close_leaves_on_disk_what_the_deck_did_not_take_and_the_next_process_se
     assert second.counters().recovered == 3
 
 
+def test_a_trade_that_meets_the_close_half_way_is_refused_and_not_lost(
+    make: Senders, deck: StandInDeck
+) -> None:
+    """Taken means on disk or with the deck: between the two the engine hears that it was too late."""
+    sender = make()
+
+    class Closing(dict[str, Any]):
+        """Closes the sender in the middle of the push."""
+
+        def get(self, name: str, default: Any = None) -> Any:
+            sender.close(SOON)
+            return super().get(name, default)
+
+    with pytest.raises(DeckClosedError):
+        sender.offer_trade(Closing(trade(0)))
+    assert sender.counters().held == 0
+
+
+def test_a_trade_no_deck_would_take_is_set_aside_by_a_close_that_has_no_time(
+    make: Senders, deck: StandInDeck, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was wrong with it is for a person to see, also when the engine ends at once."""
+    sender = make(patience=RetryPolicy(base_seconds=60.0, cap_seconds=60.0), dice=lambda: 1.0)
+    sender.spool.dead_letters.mkdir()
+    sender.offer_trade(trade(0, qty=math.nan))
+    assert not sender.flush(0.1)
+    sender.spool.dead_letters.rmdir()
+    assert not sender.close(0.0)
+    assert "'t0'" in sender.spool.dead_letters.read_text()
+
+
+def test_a_close_says_what_it_could_set_aside_nowhere(
+    make: Senders, deck: StandInDeck, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last chance to hear of it."""
+    sender = make()
+    sender.spool.dead_letters.mkdir()
+    sender.offer_trade(trade(0, qty=math.nan))
+    assert not sender.close(0.1)
+    assert "refused trades that the disk did not take: lost=1" in caplog.text
+
+
 def test_the_child_of_a_fork_is_refused_and_the_parent_goes_on(make: Senders, deck: StandInDeck) -> None:
     """The thread and the spool are the parent's; a copy that took trades would lose them."""
     sender = make()
