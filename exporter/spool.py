@@ -179,16 +179,34 @@ class Spool:
             if self._torn_tail:
                 line = b"\n" + line
             try:
-                written = os.write(fd, line)
-            except OSError as cause:
-                raise SpoolError(f"cannot write to the spool {self.directory}: {cause}") from cause
-            if written != len(line):
-                self._undo_short_write(fd, active, written)
-                raise SpoolError(f"cannot write to the spool {self.directory}: the disk took half a record")
-            self._torn_tail = False
-            active.size += written
-            self._pending += 1
-            self._dirty = True
+                self._write(fd, active, line)
+            except BaseException:
+                # Ctrl-C may strike between the write and its book-keeping: what is in the file counts.
+                self._count_what_was_written(fd, active, line)
+                raise
+
+    def _write(self, fd: int, active: _Segment, line: bytes) -> None:
+        try:
+            written = os.write(fd, line)
+        except OSError as cause:
+            raise SpoolError(f"cannot write to the spool {self.directory}: {cause}") from cause
+        if written != len(line):
+            self._undo_short_write(fd, active, written)
+            raise SpoolError(f"cannot write to the spool {self.directory}: the disk took half a record")
+        self._note_written(active, written)
+
+    def _note_written(self, active: _Segment, written: int) -> None:
+        self._torn_tail = False
+        self._pending += 1
+        self._dirty = True
+        active.size += written  # last, and no call between these: by the size an interrupted append is judged
+
+    def _count_what_was_written(self, fd: int, active: _Segment, line: bytes) -> None:
+        grown = os.fstat(fd).st_size - active.size
+        if grown == len(line):
+            self._note_written(active, grown)
+        elif grown > 0:
+            self._undo_short_write(fd, active, grown)
 
     def _undo_short_write(self, fd: int, active: _Segment, written: int) -> None:
         try:
@@ -404,6 +422,7 @@ class Spool:
 
     def abandon(self) -> None:
         """Let go of the files without touching them: the child of a fork must not sync or unlink."""
+        self._guard = threading.RLock()  # a thread of the parent may have held it at the fork
         self._close_files()
 
     def _close_files(self) -> None:

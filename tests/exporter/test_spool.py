@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,53 @@ def test_records_come_back_in_the_order_they_were_appended(tmp_path: Path) -> No
             spool.append(body(number))
         assert bodies(spool.peek(3)) == [body(0), body(1), body(2)]
         assert spool.pending == 5
+
+
+@pytest.mark.parametrize("taken", [None, 7])
+def test_ctrl_c_in_the_middle_of_an_append_costs_no_record_that_comes_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int | None
+) -> None:
+    """The interrupt strikes after the write, whole or short, and before its book-keeping."""
+    write = os.write
+
+    def struck(fd: int, line: bytes) -> int:
+        write(fd, line[:taken])
+        raise KeyboardInterrupt
+
+    with opened(tmp_path / "spool") as spool:
+        spool.append(body(0))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", struck)
+            with pytest.raises(KeyboardInterrupt):
+                spool.append(body(1))
+        spool.append(body(2))
+        there = [body(0), body(1), body(2)] if taken is None else [body(0), body(2)]
+        assert bodies(spool.peek(9)) == there
+        assert (spool.pending, spool.damaged) == (len(there), 0)
+
+
+def test_a_fork_in_the_middle_of_an_append_does_not_hang_the_child(tmp_path: Path) -> None:
+    """The child's copy of the lock is held by a thread it does not have."""
+    spool = Spool(tmp_path / "spool")
+    held = threading.Event()
+    done = threading.Event()
+
+    def hold() -> None:
+        with spool._guard:
+            held.set()
+            done.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    child = threading.Thread(target=spool.abandon, daemon=True)  # what the child does after the fork
+    child.start()
+    child.join(2)
+    hung = child.is_alive()
+    done.set()
+    holder.join()
+    child.join()
+    assert not hung
 
 
 def test_an_acked_record_does_not_come_again_and_the_next_does(tmp_path: Path) -> None:
