@@ -68,7 +68,7 @@ class DeckClient:
                 state directory.  Each engine and deck has its own directory below it.
             interval_seconds: Shortest time between two background pushes; newer gauges replace older ones
                 meanwhile.
-            timeout_seconds: To connect, and between two bytes of the answer.
+            timeout_seconds: To connect, and for the whole answer; each try anew.
             retry: How often and patiently a waiting call is tried.
             verify: As in requests: False, or a CA bundle, for a deck behind TLS of one's own.
 

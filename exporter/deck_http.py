@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import email.utils
 import ipaddress
+import json
 import random
 import threading
 import time
@@ -18,7 +19,9 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError
 
+from exporter.deck_deadline import DeadlineAdapter
 from exporter.deck_errors import (
     DeckAnswerError,
     DeckAuthError,
@@ -33,6 +36,9 @@ __all__ = ["Answer", "DeckHttp", "RetryPolicy", "deck_url"]
 
 Answer = dict[str, Any]
 """The deck's answer, the JSON object as it came."""
+
+LARGEST_ANSWER: Final = 16 * 1024 * 1024
+CHUNK_BYTES: Final = 64 * 1024
 
 CONTENT_STATUSES: Final = frozenset({400, 409, 413, 422})
 """The answers that judge what was sent; any other 4xx is about the token, the address or a proxy."""
@@ -176,7 +182,7 @@ class DeckHttp:
         Raises:
             DeckRefusedError: A 4xx other than 429 (DeckAuthError for 401 and 403).
             DeckUnavailableError: No connection, a timeout, 429 or 5xx, at the last attempt.
-            DeckAnswerError: A redirect, or a 2xx that is not a JSON object.
+            DeckAnswerError: A redirect, a 2xx that is not a JSON object, an answer without end.
         """
         allowed = attempts or self.retry.attempts
         for attempt in range(1, allowed + 1):
@@ -198,7 +204,7 @@ class DeckHttp:
     ) -> Answer:
         session = self._take_session()
         try:
-            answer = session.request(
+            with session.request(
                 method,
                 self.url + path,
                 data=body,
@@ -206,13 +212,18 @@ class DeckHttp:
                 headers={"Content-Type": "application/json"} if body is not None else None,
                 auth=self._auth,
                 timeout=self.timeout_seconds,
+                stream=True,
                 allow_redirects=False,  # a redirect would turn a POST into a GET and lose the trade
                 verify=self._verify,
-            )
+            ) as answer:
+                reply = _Reply(answer.status_code, answer.reason or "", answer.headers, _body(answer))
+        except DeckAnswerError:
+            session.close()
+            raise
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader) as cause:
             session.close()
             raise DeckAnswerError(f"{self.url}: {cause}") from cause
-        except requests.RequestException as cause:
+        except (OSError, HTTPError) as cause:  # of requests, of a CA bundle that is not there, of urllib3
             session.close()
             raise DeckUnavailableError(
                 f"no answer from the deck at {self.url}{path}: {_reason(cause)}",
@@ -220,12 +231,12 @@ class DeckHttp:
                 attempts=attempt,
             ) from cause
         self._idle.append(session)
-        return self._judge(answer, path, attempt)
+        return self._judge(reply, path, attempt)
 
-    def _judge(self, answer: requests.Response, path: str, attempt: int) -> Answer:
-        status = answer.status_code
+    def _judge(self, reply: _Reply, path: str, attempt: int) -> Answer:
+        status = reply.status
         if 200 <= status < 300:
-            found = _json_object(answer)
+            found = _json_object(reply)
             if found is None:
                 raise DeckAnswerError(
                     f"{self.url}{path} answered {status} without a JSON object: is DECK_URL a deck?"
@@ -233,23 +244,25 @@ class DeckHttp:
             return found
         if status == 429 or status >= 500:
             raise DeckUnavailableError(
-                f"the deck at {self.url}{path} answered {status}: {_said(answer)}",
+                f"the deck at {self.url}{path} answered {status}: {_said(reply)}",
                 status=status,
                 attempts=attempt,
-                retry_after_seconds=retry_after_seconds(answer.headers.get("Retry-After"), self._now),
+                retry_after_seconds=retry_after_seconds(reply.headers.get("Retry-After"), self._now),
             )
         if status < 400:
             raise DeckAnswerError(
-                f"{self.url}{path} sends on to {answer.headers.get('Location')!r} ({status}): "
+                f"{self.url}{path} sends on to {reply.headers.get('Location')!r} ({status}): "
                 "set DECK_URL to where the deck is"
             )
-        raise _refusal(status, answer)
+        raise _refusal(status, reply)
 
     def _take_session(self) -> requests.Session:
         try:
             return self._idle.pop()
         except IndexError:
             session = requests.Session()
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, DeadlineAdapter())
             # A proxy from the environment must not catch what goes to this very machine.
             session.trust_env = not _is_loopback(self.url)
             return session
@@ -265,17 +278,41 @@ class DeckHttp:
         self._guard = threading.Lock()
 
 
-def _json_object(answer: requests.Response) -> Answer | None:
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """An answer that was read to its end."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def _body(answer: requests.Response) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    for part in answer.iter_content(CHUNK_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_ANSWER:
+            raise DeckAnswerError(
+                f"{answer.url} answered {answer.status_code} with more than {LARGEST_ANSWER} bytes: "
+                "is DECK_URL a deck?"
+            )
+    return b"".join(parts)
+
+
+def _json_object(reply: _Reply) -> Answer | None:
     try:
-        found = answer.json()
-    except ValueError:
+        found = json.loads(reply.body)
+    except (ValueError, RecursionError):  # a page of brackets is JSON too
         return None
     return found if isinstance(found, dict) else None
 
 
-def _said(answer: requests.Response) -> str:
-    found = _json_object(answer) or {}
-    words = found.get("detail") or answer.text or answer.reason or ""
+def _said(reply: _Reply) -> str:
+    found = _json_object(reply) or {}
+    words = found.get("detail") or reply.body[:4096].decode(errors="replace") or reply.reason
     return " ".join(str(words).split())[:300]  # a web page becomes one line of the log
 
 
@@ -287,10 +324,10 @@ def _reason(cause: BaseException) -> str:
     return f"{type(inner).__name__}: {inner}" if str(inner) else type(inner).__name__
 
 
-def _refusal(status: int, answer: requests.Response) -> DeckError:
-    found = _json_object(answer) or {}
+def _refusal(status: int, reply: _Reply) -> DeckError:
+    found = _json_object(reply) or {}
     error = str(found.get("error") or f"http_{status}")
-    detail = _said(answer)
+    detail = _said(reply)
     field = found.get("field")
     field = str(field) if field is not None else None
     if status in {401, 403}:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
+from typing import Any, Self
 
 import pytest
 
@@ -179,6 +182,99 @@ def test_a_redirect_is_not_followed(deck: StandInDeck, http: DeckHttp) -> None:
     with pytest.raises(DeckAnswerError, match="https://elsewhere/"):
         push(http)
     assert len(deck.seen) == 1
+
+
+class Rude:
+    """A server of raw bytes: sends `head` once, then `drip` again and again until it is hung up on."""
+
+    def __init__(self, head: bytes, drip: bytes = b"", gap_seconds: float = 0.0) -> None:
+        self.head, self.drip, self.gap_seconds = head, drip, gap_seconds
+        self.sent = 0
+        self._done = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._door.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        return self
+
+    def _serve(self) -> None:
+        guest, _ = self._door.accept()
+        with guest, suppress(OSError):
+            guest.settimeout(10)
+            guest.recv(65536)
+            guest.sendall(self.head)
+            while not self._done.wait(self.gap_seconds):
+                self.sent += guest.send(self.drip)
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self._door.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "drip"),
+    [
+        (b"", b""),
+        (b"", b"H"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-Name: ", b"a"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        (b"HTTP/1.1 503 Busy\r\n\r\n", b" "),
+    ],
+)
+def test_an_answer_that_drips_is_given_up_at_the_deadline(head: bytes, drip: bytes) -> None:
+    """Each byte is in time and the whole never is; the deadline is for the whole, headers included."""
+    with Rude(head, drip, gap_seconds=0.02) as rude:
+        http = DeckHttp(rude.url, None, timeout_seconds=(1.0, 0.2), retry=RetryPolicy(attempts=1))
+        caller = threading.Thread(target=_fails, args=(http, DeckUnavailableError), daemon=True)
+        caller.start()
+        caller.join(10)
+        assert not caller.is_alive()
+
+
+def _fails(http: DeckHttp, kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        push(http)
+
+
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 1000000000\r\n"])
+def test_an_answer_without_end_is_not_read_to_its_end(length: bytes) -> None:
+    """No deck says so much; the engine's memory is not for it."""
+    with Rude(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n", b" " * 100_000) as rude:
+        http = DeckHttp(rude.url, None, timeout_seconds=(1.0, 20.0), retry=RetryPolicy(attempts=1))
+        with pytest.raises(DeckAnswerError, match="more than 16777216 bytes"):
+            push(http)
+    assert rude.sent < 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", DeckUnavailableError),
+        (b"\x15\x03\x01\x00\x02\x02\x16" * 20_000, DeckUnavailableError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}", DeckUnavailableError),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", DeckUnavailableError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"[" * 200_000, DeckAnswerError),
+        (b"HTTP/1.1 400 No\r\nContent-Length: 200000\r\n\r\n" + b"[" * 200_000, DeckRefusedError),
+    ],
+)
+def test_bytes_that_are_no_answer_are_an_error_of_the_client(head: bytes, kind: type[Exception]) -> None:
+    """Another protocol, half a body, a wrong encoding, a page of brackets: a DeckError each."""
+    with Rude(head, gap_seconds=0.05) as rude:
+        http = DeckHttp(rude.url, None, timeout_seconds=(1.0, 1.0), retry=RetryPolicy(attempts=1))
+        with pytest.raises(kind):
+            push(http)
+
+
+def test_a_ca_bundle_that_is_gone_is_an_error_of_the_client(deck: StandInDeck) -> None:
+    """Certificates are replaced under a running engine."""
+    http = DeckHttp("https" + deck.url[4:], None, verify="/nowhere/ca.pem", retry=RetryPolicy(attempts=1))
+    with pytest.raises(DeckUnavailableError, match="/nowhere/ca"):
+        push(http)
 
 
 @pytest.mark.parametrize(
