@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import hashlib
 import logging
 import os
@@ -19,9 +20,18 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from exporter.deck_answers import receipt, taken, the_status, the_weights
-from exporter.deck_errors import DeckClosedError, DeckInputError, SpoolError
+from exporter.deck_errors import DeckClosedError, DeckError, DeckInputError, SpoolError
 from exporter.deck_http import Answer, DeckHttp, RetryPolicy, deck_url
-from exporter.deck_payload import encode, metrics_payload, trade_payload
+from exporter.deck_payload import (
+    encode,
+    metrics_payload,
+    one_trade,
+    seconds,
+    several_trades,
+    shown,
+    text,
+    trade_payload,
+)
 from exporter.deck_reports import Counters
 from exporter.deck_sender import CLOSED, Sender
 from exporter.spool import Spool
@@ -73,12 +83,14 @@ class DeckClient:
             verify: As in requests: False, or a CA bundle, for a deck behind TLS of one's own.
 
         Raises:
-            DeckInputError: The address or the token cannot be used.
+            DeckInputError: One of these cannot be used; names it.
             SpoolError: The spool cannot be opened, or another process has it.
         """
         environ = os.environ
-        self.engine = engine or environ.get("DECK_ENGINE") or None
-        address = deck_url(url or environ.get("DECK_URL") or DEFAULT_URL)
+        named = environ.get("DECK_ENGINE") or None if engine is None else engine
+        self.engine = None if named is None else text(named, "engine")
+        address = deck_url((environ.get("DECK_URL") or DEFAULT_URL) if url is None else url)
+        interval = seconds(interval_seconds, "interval_seconds")
         self._http = DeckHttp(
             address,
             token if token is not None else token_from(environ),
@@ -89,12 +101,18 @@ class DeckClient:
         self._closed = False
         self._sender: Sender | None = None
         if background:
-            place = Path(spool_dir or environ.get("DECK_SPOOL_DIR") or _state_directory(environ))
+            if spool_dir is None:
+                spool_dir = environ.get("DECK_SPOOL_DIR") or _state_directory(environ)
+            place = _spool_place(spool_dir)
             name = _spool_name(self.engine)
             spool = Spool(place / f"{name}-{_digest(self.engine, address)}")
             _say_what_waits_elsewhere(place, name, spool.directory)
-            self._sender = Sender(self._http, spool, engine=self.engine, interval_seconds=interval_seconds)
-            self._sender.start()
+            self._sender = Sender(self._http, spool, engine=self.engine, interval_seconds=interval)
+            try:
+                self._sender.start()
+            except RuntimeError as cause:  # the process may have no more threads
+                spool.close()
+                raise DeckError(f"cannot start the sending thread: {cause}") from cause
         _clients.add(self)
 
     def __repr__(self) -> str:
@@ -172,7 +190,7 @@ class DeckClient:
         if self._sender is not None:
             self._sender.offer_metrics(engine, fields)
             return None
-        payload = metrics_payload({**fields, "engine": engine or self.engine})
+        payload = metrics_payload({**fields, "engine": self.engine if engine is None else engine})
         return taken(self._ask("POST", "/metrics/push", encode(payload).encode()))
 
     def push_strategy_pnl(
@@ -197,8 +215,7 @@ class DeckClient:
             DeckRefusedError: Among others 409: the same trade_id with other content (waiting client only).
             DeckError: See deck_errors (waiting client only).
         """
-        # No copy where one thing was given: a tick pays for it.
-        whole = fields if trade is None else {**trade, **fields} if fields else trade
+        whole = one_trade(trade, fields)
         if self._sender is not None:
             self._sender.offer_trade(whole)
             return None
@@ -207,10 +224,9 @@ class DeckClient:
     def push_trades(self, trades: Iterable[Mapping[str, Any]]) -> Answer | None:
         """Push several trades at once, all or nothing; in the background each for itself, in order."""
         if self._sender is not None:
-            for trade in trades:
-                self._sender.offer_trade(trade)
+            self._sender.offer_trades(trades)
             return None
-        payload = [trade_payload(trade, self.engine) for trade in trades]
+        payload = [trade_payload(trade, self.engine) for trade in several_trades(trades)]
         self._check_open()
         if not payload:
             return {"accepted": 0, "duplicates": 0}
@@ -226,7 +242,7 @@ class DeckClient:
 
     def get_status(self, engine: str | None = None) -> Answer:
         """Everything the deck shows: metrics with their age, breakers, `halted`, risk shares."""
-        chosen = engine or self.engine
+        chosen = self.engine if engine is None else text(engine, "engine")
         params = {"engine": chosen} if chosen else None
         return the_status(self._ask("GET", "/status", params=params))
 
@@ -254,14 +270,16 @@ class DeckClient:
 
     def flush(self, timeout_seconds: float = 5.0) -> bool:
         """Wait until the deck has everything handed over before; False if it has not in the time."""
-        return self._sender.flush(timeout_seconds) if self._sender else True
+        longest = seconds(timeout_seconds, "timeout_seconds", endless=True)
+        return self._sender.flush(longest) if self._sender else True
 
     def close(self, timeout_seconds: float = 5.0) -> bool:
         """Flush, end the thread, keep on disk what the deck did not take; whether it took everything.
 
         Closing twice is harmless; pushing or asking after it raises DeckClosedError.
         """
-        done = self._sender.close(timeout_seconds) if self._sender is not None else True
+        longest = seconds(timeout_seconds, "timeout_seconds", endless=True)
+        done = self._sender.close(longest) if self._sender is not None else True
         self._closed = True
         self._http.close()
         _clients.discard(self)  # last: a close that was interrupted is made up for at the exit
@@ -342,7 +360,7 @@ def token_from(environ: Mapping[str, str]) -> str | None:
         return None
     try:
         return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as cause:
+    except (OSError, ValueError) as cause:  # ValueError: not UTF-8, or a name no file can have
         raise DeckInputError(
             error="bad_token",
             detail=f"DECK_TOKEN_FILE {file} cannot be read: {cause}",
@@ -358,6 +376,16 @@ def _state_directory(environ: Mapping[str, str], home: Callable[[], Path] = Path
         raise SpoolError("no home directory to spool trades in: set DECK_SPOOL_DIR") from cause
 
 
+def _spool_place(chosen: str | Path) -> Path:
+    if isinstance(chosen, str | Path) and (name := str(chosen)):
+        with contextlib.suppress(UnicodeEncodeError):
+            if b"\0" not in os.fsencode(name):
+                return Path(chosen)
+    raise DeckInputError(
+        error="wrong_type", detail=f"spool_dir is {shown(chosen)}: want a path", field="spool_dir"
+    )
+
+
 def _spool_name(engine: str | None) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "_", engine or "default")[:60]
 
@@ -370,12 +398,19 @@ def _digest(engine: str | None, address: str) -> str:
 def _say_what_waits_elsewhere(place: Path, name: str, own: Path) -> None:
     """Log spools of this engine for other addresses that still hold trades: DECK_URL may have changed."""
     for other in sorted(place.glob(f"{name}-????????")):
-        if other != own and any(segment.stat().st_size for segment in other.glob("*.log")):
+        if other != own and _holds_trades(other):
             log.warning(
                 "trades of this engine wait for a deck at another address: directory=%s, this_one=%s",
                 other,
                 own,
             )
+
+
+def _holds_trades(directory: Path) -> bool:
+    try:
+        return any(segment.stat().st_size for segment in directory.glob("*.log"))
+    except OSError:  # its process removed the file just now, or it is another user's
+        return False
 
 
 # -- the end of the process, and its children ----------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import email.utils
 import ipaddress
 import json
+import os
 import random
 import threading
 import time
@@ -30,7 +31,7 @@ from exporter.deck_errors import (
     DeckRefusedError,
     DeckUnavailableError,
 )
-from exporter.deck_payload import shown
+from exporter.deck_payload import number, seconds, shown
 
 __all__ = ["Answer", "DeckHttp", "RetryPolicy", "deck_url"]
 
@@ -38,6 +39,7 @@ Answer = dict[str, Any]
 """The deck's answer, the JSON object as it came."""
 
 LARGEST_ANSWER: Final = 16 * 1024 * 1024
+LONGEST_TIMEOUT: Final = 86_400.0
 CHUNK_BYTES: Final = 64 * 1024
 
 CONTENT_STATUSES: Final = frozenset({400, 409, 413, 422})
@@ -58,6 +60,17 @@ class RetryPolicy:
     attempts: int = 4
     base_seconds: float = 0.1
     cap_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse a policy that never tries, or waits for no time there is."""
+        if type(self.attempts) is not int or self.attempts < 1:
+            raise DeckInputError(
+                error="out_of_range",
+                detail=f"attempts is {shown(self.attempts)}: want 1 or more",
+                field="attempts",
+            )
+        seconds(self.base_seconds, "base_seconds")
+        seconds(self.cap_seconds, "cap_seconds")
 
     def wait_seconds(self, failures: int, dice: Callable[[], float]) -> float:
         """How long to wait after so many failures in a row; `dice` gives a number in [0, 1)."""
@@ -108,14 +121,48 @@ def _is_address(url: str) -> bool:
 
 
 def _checked_token(token: str | None) -> str | None:
-    token = (token or "").strip()
-    if not token.isascii() or not token.isprintable() or " " in token:
+    if token is None:
+        return None
+    if (
+        not isinstance(token, str)
+        or " " in token.strip()
+        or not (token.isascii() and token.strip().isprintable())
+    ):
         raise DeckInputError(
             error="bad_token",
-            detail="DECK_TOKEN has a space or a sign no header can carry",
+            detail="DECK_TOKEN is no text, or has a space or a sign no header can carry",
             field="DECK_TOKEN",
         )
-    return token or None
+    return token.strip() or None
+
+
+def _checked_timeouts(pair: tuple[float, float]) -> tuple[float, float]:
+    if isinstance(pair, tuple | list) and len(pair) == 2:
+        connect, answer = (number(span, "timeout_seconds") for span in pair)
+        if 0 < connect <= LONGEST_TIMEOUT and 0 < answer <= LONGEST_TIMEOUT:
+            return connect, answer
+    raise DeckInputError(
+        error="out_of_range",
+        detail=f"timeout_seconds is {shown(pair)}: want two spans above 0, to connect and for the answer",
+        field="timeout_seconds",
+    )
+
+
+def _checked_retry(retry: RetryPolicy | None) -> RetryPolicy:
+    if retry is None or isinstance(retry, RetryPolicy):
+        return retry or RetryPolicy()
+    raise DeckInputError(
+        error="wrong_type", detail=f"retry is {shown(retry)}: want a RetryPolicy", field="retry"
+    )
+
+
+def _checked_verify(verify: bool | str | None) -> bool | str | None:
+    # An empty text would switch the check of the certificate off, for a bundle somebody forgot to name.
+    if verify is None or isinstance(verify, bool) or (isinstance(verify, str | os.PathLike) and verify):
+        return verify
+    raise DeckInputError(
+        error="wrong_type", detail=f"verify is {shown(verify)}: want a CA bundle or False", field="verify"
+    )
 
 
 def _is_loopback(url: str) -> bool:
@@ -155,11 +202,11 @@ class DeckHttp:
         dice: Callable[[], float] = random.random,
     ) -> None:
         self.url = deck_url(url)
-        self.retry = retry or RetryPolicy()
+        self.retry = _checked_retry(retry)
         self.retried = 0
         self._auth = _Bearer(_checked_token(token))
-        self.timeout_seconds = timeout_seconds
-        self._verify = verify
+        self.timeout_seconds = _checked_timeouts(timeout_seconds)
+        self._verify = _checked_verify(verify)
         self._sleep = sleep
         self._now = now
         self._dice = dice

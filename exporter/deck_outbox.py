@@ -21,6 +21,10 @@ STEPS: Final = 64
 MAPS: Final = frozenset({"pnl_by_strategy", "exposure_by_strategy", "drawdown_pct_by_strategy", "info"})
 
 
+PLAIN: Final = frozenset({float, int, bool, str})
+"""Asked first: an abstract class costs as much as all the rest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Push:
     """One body of `POST /metrics/push` to be, and the engine it is about."""
@@ -49,8 +53,9 @@ class Outbox:
         if gauges is None:
             gauges = self._gauges[engine] = {}
         for name, value in fields.items():
-            # The exact type first: asking an abstract class costs as much as all the rest.
-            if type(value) is dict or isinstance(value, Mapping):
+            if type(value) is not dict:
+                value = _as_dict(value)  # noqa: PLW2901 - a map of another kind is taken as a dict
+            if type(value) is dict:
                 if name == "breaker":
                     self._step(engine, dict(value))
                     continue
@@ -87,9 +92,12 @@ class Outbox:
         pushes: list[Push] = []
         for engine in {**self._gauges, **self._steps}:
             steps = self._steps.get(engine, [])
+            gauges = self._gauges.get(engine, {})
+            if steps and "breaker" in gauges:  # no map: it is sent by itself, for its refusal
+                pushes.append(Push(engine, {"breaker": gauges.pop("breaker")}))
             pushes += [Push(engine, {"breaker": step}) for step in steps[:-1]]
             last = {"breaker": steps[-1]} if steps else {}
-            fields = {**self._gauges.get(engine, {}), **last}
+            fields = {**gauges, **last}
             if fields:
                 pushes.append(Push(engine, fields))
         self._gauges, self._steps = {}, {}
@@ -102,3 +110,13 @@ class Outbox:
         for push in [*pushes, *newer]:
             self.merge(push.engine, push.fields)
         self.coalesced = coalesced
+
+
+def _as_dict(value: Any) -> Any:
+    """A map as a dict, or the value itself: also of a map that cannot be read, for the sender to refuse."""
+    if type(value) in PLAIN:
+        return value
+    try:
+        return dict(value) if isinstance(value, Mapping) else value
+    except Exception:  # noqa: BLE001 - whatever a foreign mapping raises; a tick must not meet it
+        return value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from json.encoder import encode_basestring_ascii as quoted
 from math import isfinite
@@ -19,9 +19,16 @@ from exporter.deck_errors import DeckInputError
 __all__ = [
     "METRIC_FIELDS",
     "TRADE_FIELDS",
+    "empty_push",
     "encode",
     "metrics_payload",
+    "number",
+    "one_trade",
+    "seconds",
+    "several_trades",
+    "shown",
     "split_faults",
+    "text",
     "trade_json",
     "trade_payload",
     "without",
@@ -75,15 +82,39 @@ def number(value: Any, field: str) -> float:
     return result  # type: ignore[no-any-return]
 
 
+def seconds(value: Any, field: str, *, endless: bool = False) -> float:
+    """A time span, 0 or more; `endless` takes infinity too."""
+    if endless and type(value) is float and value == math.inf:
+        return math.inf
+    span = number(value, field)
+    if span < 0:
+        raise DeckInputError(
+            error="out_of_range", detail=f"{field} is {shown(value)}: want 0 seconds or more", field=field
+        )
+    return span
+
+
 def text(value: Any, field: str) -> str:
     """A string that is not empty."""
-    if type(value) is str and value:
-        return value
-    if isinstance(value, str) and value:  # an enum member that is a str
-        return str.__str__(value)
+    if isinstance(value, str) and value:
+        if not value.isascii() and not _is_utf8(value):
+            raise DeckInputError(
+                error="wrong_type",
+                detail=f"{field} is {shown(value)}: half a character is no text",
+                field=field,
+            )
+        return value if type(value) is str else str.__str__(value)  # an enum member that is a str
     raise DeckInputError(
         error="wrong_type", detail=f"{field} is {shown(value)}: want a text that is not empty", field=field
     )
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_truth(value: Any) -> bool:
@@ -126,11 +157,14 @@ def mapping(value: Any, field: str, item: Callable[[Any, str], Any]) -> dict[str
 
 
 def shown(value: Any, limit: int = 80) -> str:
-    """`value` for a message, short whatever it is."""
+    """`value` for a message, short whatever it is; of a dict all that can be shown."""
     try:
         described = repr(value)
     except Exception:  # noqa: BLE001 - whatever a foreign __repr__ raises
-        described = object.__repr__(value)
+        if type(value) is dict:
+            described = f"{{{', '.join(f'{shown(k, limit)}: {shown(v, limit)}' for k, v in value.items())}}}"
+        else:
+            described = object.__repr__(value)
     return described if len(described) <= limit else f"{described[: limit - 3]}..."
 
 
@@ -140,6 +174,20 @@ def metric(name: str, value: Any) -> Any:
     Raises:
         DeckInputError: The name is no metric, or the value is of the wrong kind; names the field.
     """
+    try:
+        return _metric(name, value)
+    except DeckInputError:
+        raise
+    except Exception as cause:  # whatever a foreign __iter__ or __class__ raises
+        raise _unreadable(value, name, cause) from cause
+
+
+def _unreadable(value: Any, field: str, cause: Exception) -> DeckInputError:
+    detail = f"{field} is {shown(value)}, which cannot be read: {type(cause).__name__}"
+    return DeckInputError(error="wrong_type", detail=detail, field=field)
+
+
+def _metric(name: str, value: Any) -> Any:
     if name in NUMBERS:
         return number(value, name)
     if name in NUMBER_MAPS:
@@ -166,12 +214,17 @@ def metrics_payload(fields: Mapping[str, Any]) -> dict[str, Any]:
         DeckInputError: A field is of the wrong kind, or none but `engine` is given.
     """
     payload = {name: metric(name, value) for name, value in fields.items() if value is not None}
-    if not payload.keys() - {"engine"}:
-        raise DeckInputError(
-            error="empty_push",
-            detail=f"nothing to push: want at least one of {', '.join(METRIC_FIELDS[:-1])}",
-        )
+    if all(name == "engine" or value == {} for name, value in payload.items()):
+        raise empty_push()
     return payload
+
+
+def empty_push() -> DeckInputError:
+    """The refusal of a push that says nothing: no field, or none but empty maps."""
+    return DeckInputError(
+        error="empty_push",
+        detail=f"nothing to push: want at least one value of {', '.join(METRIC_FIELDS[:-1])}",
+    )
 
 
 def split_faults(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[DeckInputError]]:
@@ -187,19 +240,20 @@ def split_faults(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     for name, value in fields.items():
         if value is None:
             continue
-        entries = value.items() if isinstance(value, Mapping) else None
         try:
             good[name] = metric(name, value)
         except DeckInputError as fault:
             faults.append(fault)
-            if entries is None:
+            if type(value) is not dict:  # the outbox made a dict of every map that could be read
                 bad[name] = f"not sent: {shown(value)}"
                 continue
-            for key, entry in entries:
+            for key, entry in value.items():
                 try:
                     good.setdefault(name, {}).update(metric(name, {key: entry}))
                 except DeckInputError:
-                    bad.setdefault(name, {})[str(key)] = f"not sent: {shown(entry)}"
+                    bad.setdefault(name, {})[key if isinstance(key, str) else shown(key)] = (
+                        f"not sent: {shown(entry)}"
+                    )
     return good, bad, faults
 
 
@@ -223,6 +277,43 @@ def trade_payload(fields: Mapping[str, Any], default_engine: str | None = None) 
     Raises:
         DeckInputError: A field is missing, unknown or of the wrong kind; names the field.
     """
+    try:
+        return _trade_payload(fields, default_engine)
+    except DeckInputError:
+        raise
+    except Exception as cause:  # whatever a foreign mapping raises
+        raise _unreadable(fields, "a trade", cause) from cause
+
+
+def one_trade(trade: Any, fields: dict[str, Any]) -> Any:
+    """What `push_trade(trade, **fields)` means; where they do not go together, both, to be refused as one."""
+    if trade is None:
+        return fields
+    if not fields:
+        return trade  # no copy where one thing was given: a tick pays for it
+    try:
+        return {**trade, **fields}
+    except Exception:  # noqa: BLE001 - whatever a foreign mapping raises
+        return (trade, fields)
+
+
+def several_trades(trades: Any) -> Iterator[Any]:
+    """The trades one by one.
+
+    Raises:
+        DeckInputError: It is one mapping, a text, or nothing to iterate over; or the iteration failed.
+    """
+    if isinstance(trades, Mapping | str | bytes):
+        raise DeckInputError(
+            error="wrong_type", detail=f"trades is {shown(trades)}: want a list of mappings", field="trades"
+        )
+    try:
+        yield from trades
+    except Exception as cause:
+        raise _unreadable(trades, "trades", cause) from cause
+
+
+def _trade_payload(fields: Mapping[str, Any], default_engine: str | None) -> dict[str, Any]:
     if not isinstance(fields, Mapping):
         raise DeckInputError(
             error="wrong_type", detail=f"a trade is {shown(fields)}: want a mapping of its fields"
@@ -239,7 +330,7 @@ def trade_payload(fields: Mapping[str, Any], default_engine: str | None = None) 
         name = min(str(name) for name in fields if name not in _TRADE_FIELD_SET)
         raise DeckInputError(
             error="unknown_field",
-            detail=f"a trade has no field {name!r}: want {', '.join(TRADE_FIELDS)}",
+            detail=f"a trade has no field {shown(name)}: want {', '.join(TRADE_FIELDS)}",
             field=name,
         )
     payload: dict[str, Any] = {
@@ -258,8 +349,9 @@ def trade_payload(fields: Mapping[str, Any], default_engine: str | None = None) 
         )
     if (pnl_usd := get("pnl_usd")) is not None:
         payload["pnl_usd"] = number(pnl_usd, "pnl_usd")
-    if (engine := get("engine") or default_engine) is not None:
-        payload["engine"] = text(engine, "engine")
+    engine = get("engine")
+    if engine is not None or default_engine is not None:
+        payload["engine"] = text(default_engine if engine is None else engine, "engine")
     return payload
 
 

@@ -7,6 +7,7 @@ all, happens in the thread, and nothing that goes wrong there reaches a tick: it
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -14,7 +15,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -29,7 +30,16 @@ from exporter.deck_errors import (
 )
 from exporter.deck_http import DeckHttp, RetryPolicy
 from exporter.deck_outbox import Outbox, Push
-from exporter.deck_payload import encode, shown, split_faults, trade_json, without
+from exporter.deck_payload import (
+    empty_push,
+    encode,
+    several_trades,
+    shown,
+    split_faults,
+    text,
+    trade_json,
+    without,
+)
 from exporter.deck_reports import REMIND_SECONDS, Counters, Herald
 from exporter.spool import Record, Spool
 
@@ -39,7 +49,11 @@ BATCH: Final = 500
 """Trades in one request: about 120 kB, far below the deck's body limit."""
 HELD_TRADES: Final = 100_000
 """Trades kept in memory while the disk refuses the spool; about 50 MB."""
+BAD_PUSHES: Final = 64
+"""Pushes without a usable engine or value that the deck is still told of; all are counted."""
 AWAY: Final = "the deck does not take pushes, trades wait on disk"
+LONGEST_SECONDS: Final = 86_400.0
+"""No wait is longer, were it for ever that was asked for: a lock counts no further than some centuries."""
 CLOSED: Final = "this client is closed: make a new one"
 PATIENCE: Final = RetryPolicy(base_seconds=0.25, cap_seconds=5.0)
 """Waits between rounds while the deck is away; there is no last attempt."""
@@ -99,6 +113,7 @@ class Sender:
         self._outbox = Outbox()
         self._held: deque[bytes] = deque()
         self._misfits: deque[tuple[str, DeckInputError]] = deque()
+        self._bad_pushes: deque[DeckInputError] = deque(maxlen=BAD_PUSHES)
         self._counters = Counters(recovered=spool.pending)
         self._spooled = self._dropped = 0
         self._offered, self._delivered = (1 if spool.pending else 0), 0
@@ -125,11 +140,25 @@ class Sender:
 
     def offer_metrics(self, engine: str | None, fields: Mapping[str, Any]) -> None:
         """Take gauges; the newest value of each is sent soon."""
+        try:
+            chosen = self._engine if engine is None else text(engine, "engine")
+            if all(type(value) is dict and not value for value in fields.values()):  # the first gauge ends it
+                raise empty_push()
+        except DeckInputError as fault:
+            self._take_bad_push(fault)
+        else:
+            with self._guard:
+                self._check_open()
+                self._outbox.merge(chosen, fields)
+                self._offered += 1
+        self._wake.ring()
+
+    def _take_bad_push(self, fault: DeckInputError) -> None:
         with self._guard:
             self._check_open()
-            self._outbox.merge(engine or self._engine, fields)
             self._offered += 1
-        self._wake.ring()
+            self._count(refused=1)
+            self._bad_pushes.append(fault)
 
     def offer_trade(self, fields: Mapping[str, Any]) -> None:
         """Take a trade; once this returns it survives the death of the process."""
@@ -144,11 +173,24 @@ class Sender:
                 self._keep(body)
         self._wake.ring()
 
+    def offer_trades(self, trades: Iterable[Mapping[str, Any]]) -> None:
+        """Take trades one by one; what came before one that cannot be read is taken."""
+        self._check_open()
+        try:
+            for trade in several_trades(trades):
+                self.offer_trade(trade)
+        except DeckInputError as fault:
+            self._take_misfit(shown(trades, 2000), fault)
+            self._wake.ring()
+
     def _take_misfit(self, trade: str, fault: DeckInputError) -> None:
         with self._guard:
             self._check_open()
             self._offered += 1
-            self._misfits.append((trade, fault))
+            if len(self._misfits) < self._held_trades:
+                self._misfits.append((trade, fault))
+            else:
+                self._dropped += 1
 
     def _check_open(self) -> None:
         """The guard is held: what gets past this is in the spool before `close` looks what is left."""
@@ -190,7 +232,7 @@ class Sender:
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until what was handed over before is with the deck or set aside; False if time ran out."""
         self._check_open()
-        deadline = self._monotonic() + timeout_seconds
+        deadline = self._monotonic() + min(timeout_seconds, LONGEST_SECONDS)
         target = self._offered
         self._hurry.set()
         self._wake.ring()
@@ -211,7 +253,7 @@ class Sender:
             self._closed_because = CLOSED
         self._wake.ring()
         self._hurry.set()
-        self._thread.join(timeout_seconds + sum(self._http.timeout_seconds))
+        self._thread.join(min(timeout_seconds, LONGEST_SECONDS) + sum(self._http.timeout_seconds))
         with self._guard:
             while self._held_to_disk():
                 pass
@@ -270,9 +312,12 @@ class Sender:
                 self._count(retried=1)
             self._warn()
             self._sync_spool()
-            self._bury_misfits()
+            with contextlib.suppress(SpoolError):  # gauges and good trades do not wait for a disk
+                self._bury_misfits()
+            self._tell_of_bad_pushes()
             self._send_gauges()
             self._send_trades()
+            self._bury_misfits()
         except DeckError as fault:
             self._note_away(fault)
             return False
@@ -330,6 +375,15 @@ class Sender:
 
     # -- gauges ----------------------------------------------------------------------------------------
 
+    def _tell_of_bad_pushes(self) -> None:
+        """As with a bad gauge: the deck refuses and counts it, and its alerts see it."""
+        while self._bad_pushes:
+            fault = self._bad_pushes[0]
+            self._herald.tell("a push no deck would take", logging.ERROR, fault=fault)
+            words = {fault.field: [f"not sent: {fault.detail}"]} if fault.field else {}
+            self._post_words(None if fault.field else self._engine, words)
+            self._bad_pushes.popleft()
+
     def _send_gauges(self) -> None:
         with self._guard:
             pushes = self._outbox.take()
@@ -364,11 +418,14 @@ class Sender:
         if bad:
             # Sent on purpose, in words: the deck refuses it by name, counts it, and its alerts see it.
             self._count(refused=len(faults))
-            try:
-                self._post_metrics(push.engine, bad)
-            except DeckRefusedError as fault:
-                if not fault.is_verdict:
-                    raise
+            self._post_words(push.engine, bad)
+
+    def _post_words(self, engine: str | None, bad: Mapping[str, Any]) -> None:
+        try:
+            self._post_metrics(engine, bad)
+        except DeckRefusedError as fault:
+            if not fault.is_verdict:
+                raise
 
     def _post_metrics(self, engine: str | None, fields: Mapping[str, Any]) -> None:
         body = {**fields, "engine": engine} if engine else fields

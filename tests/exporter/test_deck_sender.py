@@ -446,6 +446,18 @@ def test_what_neither_disk_nor_memory_takes_is_counted_as_dropped(
     assert list(deck.trades) == ids(range(3))
 
 
+def test_bad_trades_that_the_disk_does_not_take_fill_no_memory(make: Senders, deck: StandInDeck) -> None:
+    """As many as good ones may wait; what goes beyond is counted."""
+    sender = make(held_trades=3)
+    sender.spool.dead_letters.mkdir()
+    for number in range(5):
+        sender.offer_trade(trade(number, qty=math.nan))
+    assert sender.counters().dropped == 2
+    sender.spool.dead_letters.rmdir()
+    assert sender.flush(SOON)
+    assert sender.counters().dead_lettered == 3
+
+
 def test_close_leaves_on_disk_what_the_deck_did_not_take_and_the_next_process_sends_it(
     make: Senders, deck: StandInDeck
 ) -> None:
