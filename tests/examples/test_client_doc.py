@@ -38,6 +38,14 @@ def test_its_first_block_runs_and_reaches_a_deck(page: str, trades: list[str], t
         }
 
 
+def test_it_names_every_variable_that_the_client_reads() -> None:
+    """XDG_STATE_HOME moves the spool: whoever looks for trades must be able to know."""
+    source = (ROOT / "exporter" / "deck_client.py").read_text()
+    read = set(re.findall(r'environ\.get\("([A-Z_]+)"\)', source))
+    assert {"DECK_URL", "XDG_STATE_HOME"} <= read
+    assert {name for name in read if f"`{name}`" not in TEXT and f"`${name}`" not in TEXT} == set()
+
+
 def test_it_names_every_metric_and_no_counter_that_is_not_there() -> None:
     """Names in the text equal names in the code."""
     named = set(re.findall(r"`([a-z_0-9]+)`", TEXT))
