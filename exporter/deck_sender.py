@@ -223,7 +223,7 @@ class Sender:
                 spooled=self._spooled,
                 pending=self.spool.pending + len(self._held),
                 held=len(self._held),
-                dropped=self._dropped,
+                dropped=self._dropped + self.spool.lost,
                 dead_lettered=self._counters.dead_lettered + self.spool.damaged,
                 coalesced=self._outbox.coalesced,
                 lost_steps=self._outbox.lost_steps,
@@ -446,10 +446,14 @@ class Sender:
             self._herald.tell("sent trades would be sent again after a restart", logging.ERROR, fault=fault)
 
     def _sync_spool(self) -> None:
+        restored = self.spool.restored
         try:
             self.spool.sync()
         except SpoolError as fault:
             self._herald.tell("the spool is not safe from a power failure", logging.ERROR, fault=fault)
+        if self.spool.restored > restored:
+            phrase = "somebody removed the spool's files, they are written again"
+            self._herald.tell(phrase, logging.ERROR, directory=self.spool.directory, lost=self.spool.lost)
 
     def _send_trades(self) -> None:
         """Send what waits now; what comes meanwhile is for the next round, or gauges would starve."""

@@ -52,6 +52,8 @@ class _Segment:
     number: int
     path: Path
     size: int
+    waiting: int = 0
+    """Records of an earlier process that were not acked when this one opened it."""
 
 
 class Spool:
@@ -68,6 +70,10 @@ class Spool:
         """Why the cursor could not be written last; sent records would be sent again after a restart."""
         self.damaged = 0
         """Lines found torn or damaged, each kept in the dead-letter file."""
+        self.restored = 0
+        """How often files that were removed under the spool have been written again."""
+        self.lost = 0
+        """Records in removed files that were not open, and so are gone."""
         self._segment_bytes = segment_bytes
         self._guard = threading.RLock()  # reentrant: a signal handler may append in the middle of an append
         self._dirty = False
@@ -88,18 +94,7 @@ class Spool:
 
     def _open(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock_fd = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as cause:
-            owner = os.pread(self._lock_fd, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise SpoolError(
-                f"the spool {self.directory} is used by process {owner}: "
-                "give each engine its own engine id or spool directory"
-            ) from cause
-        with contextlib.suppress(OSError):  # a full disk: the pid is only for the message above
-            os.ftruncate(self._lock_fd, 0)
-            os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
+        self._lock_fd = self._lock()
         self._cursor_fd = os.open(self.directory / CURSOR, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         at_segment, at_offset = self._read_cursor()
         pending = 0
@@ -114,6 +109,7 @@ class Spool:
             if lines == 0:
                 path.unlink()
                 continue
+            segment.waiting = lines
             self._segments.append(segment)
             pending += lines
         self._pending = pending
@@ -121,6 +117,24 @@ class Spool:
         self._at = (first, at_offset if first == at_segment else 0)
         last = self._segments[-1].number if self._segments else at_segment
         self._start_segment(last + 1)
+
+    def _lock(self) -> int:
+        fd = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as cause:
+            owner = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(fd)
+            if not isinstance(cause, BlockingIOError):
+                raise
+            raise SpoolError(
+                f"the spool {self.directory} is used by process {owner}: "
+                "give each engine its own engine id or spool directory"
+            ) from cause
+        with contextlib.suppress(OSError):  # a full disk: the pid is only for the message above
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        return fd
 
     def _read_cursor(self) -> tuple[int, int]:
         """Where the last process had got to; (0, 0), which repeats everything, if that is unreadable."""
@@ -224,6 +238,7 @@ class Spool:
         Raises:
             SpoolError: The disk refused; what was appended is still in the file for this machine's life.
         """
+        self._restore()
         with self._guard:
             if not self._dirty:
                 return
@@ -246,6 +261,75 @@ class Spool:
             os.fsync(self._fds[active.number])  # for what was appended since `sync` looked
         except OSError:
             self._dirty = True  # a full disk: the old segment grows on
+
+    # -- files that somebody removed -------------------------------------------------------------------
+
+    def _restore(self) -> None:
+        """Write again what was removed under us: while a file is open, its content is still there.
+
+        A cleaner of old files, or a person, may take the directory; without names, what waits would end
+        with this process.
+        """
+        with self._guard:  # appends wait: what they write must not go to a file that is being replaced
+            if self._lock_fd < 0:
+                return
+            try:
+                if all(os.fstat(fd).st_nlink for fd in self._named_fds()):
+                    return
+                self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._restore_lock_and_cursor()
+                for segment in list(self._segments):
+                    self._restore_segment(segment)
+            except OSError as cause:
+                if isinstance(cause, SpoolError):
+                    raise
+                raise SpoolError(f"cannot sync the spool {self.directory}: {cause}") from cause
+            self.restored += 1
+
+    def _named_fds(self) -> list[int]:
+        return [self._lock_fd, self._cursor_fd, self._fds[self._segments[-1].number]]
+
+    def _restore_lock_and_cursor(self) -> None:
+        if not os.fstat(self._lock_fd).st_nlink:
+            lock_fd = self._lock()
+            os.close(self._lock_fd)
+            self._lock_fd = lock_fd
+        if not os.fstat(self._cursor_fd).st_nlink:
+            cursor_fd = os.open(self.directory / CURSOR, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.close(self._cursor_fd)
+            self._cursor_fd = cursor_fd
+            self._advance(*self._at)
+
+    def _restore_segment(self, segment: _Segment) -> None:
+        fd = self._fds.get(segment.number)
+        if fd is None:
+            if not segment.path.exists():
+                self._give_up(segment)
+            return
+        if os.fstat(fd).st_nlink:
+            return
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        copy = os.open(segment.path, flags, 0o600)
+        try:
+            offset = 0
+            while piece := os.pread(fd, READ_BYTES, offset):
+                offset += os.write(copy, piece)
+        except OSError:
+            os.close(copy)
+            segment.path.unlink(missing_ok=True)
+            raise
+        self._fds[segment.number] = copy
+        os.close(fd)
+        self._dirty = True
+
+    def _give_up(self, segment: _Segment) -> None:
+        """Go on without a segment that is gone, or all that comes after it would wait for ever."""
+        self._segments.remove(segment)
+        if self._at[0] == segment.number:
+            self._at = (self._segments[0].number, 0)
+            self._advance(*self._at)
+        self.lost += segment.waiting
+        self._pending -= segment.waiting
 
     # -- reading ---------------------------------------------------------------------------------------
 
@@ -403,6 +487,9 @@ class Spool:
 
     def close(self) -> None:
         """Sync, release the lock, and leave no empty segment behind; what is pending stays on disk."""
+        if self._pending:
+            with contextlib.suppress(SpoolError):  # on a full disk the open file is all there is: sync that
+                self._restore()
         with self._guard:
             if self._lock_fd < 0:
                 return

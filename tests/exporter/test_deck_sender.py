@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -456,6 +457,24 @@ def test_bad_trades_that_the_disk_does_not_take_fill_no_memory(make: Senders, de
     sender.spool.dead_letters.rmdir()
     assert sender.flush(SOON)
     assert sender.counters().dead_lettered == 3
+
+
+def test_trades_outlive_the_removal_of_their_directory(
+    make: Senders, deck: StandInDeck, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Removed while the deck is away, closed before it is back: the next process sends them all the same."""
+    deck.stop()
+    first = make()
+    first.offer_trade(trade(0))
+    assert not first.flush(0.1)
+    shutil.rmtree(make.place)
+    first.offer_trade(trade(1))
+    assert not first.flush(0.2)
+    assert "somebody removed the spool's files" in caplog.text
+    first.close(0.1)
+    deck.start()
+    assert make().flush(SOON)
+    assert list(deck.trades) == ids(range(2))
 
 
 def test_close_leaves_on_disk_what_the_deck_did_not_take_and_the_next_process_sends_it(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,6 +98,62 @@ def test_a_fork_in_the_middle_of_an_append_does_not_hang_the_child(tmp_path: Pat
     holder.join()
     child.join()
     assert not hung
+
+
+def test_a_spool_that_is_removed_under_its_process_is_written_again(tmp_path: Path) -> None:
+    """A cleaner of old files took the directory; the process dies later, and the next finds what waited."""
+    place = tmp_path / "spool"
+    spool = Spool(place, segment_bytes=60)
+    for number in range(6):
+        spool.append(body(number))
+        spool.sync()
+    spool.ack(spool.peek(1)[-1], 1)
+    shutil.rmtree(place)
+    spool.append(body(6))
+    spool.sync()
+    assert (spool.restored, spool.lost) == (1, 0)
+    with pytest.raises(SpoolError, match="is used by process"):
+        Spool(place)
+    spool.append(body(7))
+    abandon(spool)
+    with opened(place) as after:
+        found = []
+        while records := after.peek(3):
+            found += bodies(records)
+            after.ack(records[-1], len(records))
+        assert found == [body(number) for number in range(1, 8)]
+
+
+def test_a_removed_spool_is_written_again_at_the_close(tmp_path: Path) -> None:
+    """The last moment at which it can be."""
+    spool = Spool(tmp_path / "spool")
+    spool.append(body(0))
+    shutil.rmtree(tmp_path / "spool")
+    spool.close()
+    with opened(tmp_path / "spool") as after:
+        assert bodies(after.peek(9)) == [body(0)]
+
+
+def test_what_was_removed_before_it_was_read_is_counted_and_holds_nothing_back(tmp_path: Path) -> None:
+    """An earlier process's file was not open: it is gone, what comes after it is not."""
+    with opened(tmp_path / "spool") as first:
+        first.append(body(0))
+        first.append(body(1))
+    with opened(tmp_path / "spool") as second:
+        shutil.rmtree(tmp_path / "spool")
+        second.append(body(2))
+        second.sync()
+        assert (second.lost, second.pending) == (2, 1)
+        assert bodies(second.peek(9)) == [body(2)]
+
+
+def test_a_lock_that_is_removed_is_taken_again(tmp_path: Path) -> None:
+    """A cleaner takes the oldest file first; two processes must not share a spool for that."""
+    with opened(tmp_path / "spool") as spool:
+        (tmp_path / "spool" / "lock").unlink()
+        spool.sync()
+        with pytest.raises(SpoolError, match="is used by process"):
+            Spool(tmp_path / "spool")
 
 
 def test_an_acked_record_does_not_come_again_and_the_next_does(tmp_path: Path) -> None:
