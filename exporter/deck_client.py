@@ -113,6 +113,7 @@ class DeckClient:
             except RuntimeError as cause:  # the process may have no more threads
                 spool.close()
                 raise DeckError(f"cannot start the sending thread: {cause}") from cause
+            _senders.add(self)
         _clients.add(self)
 
     def __repr__(self) -> str:
@@ -282,7 +283,7 @@ class DeckClient:
         done = self._sender.close(longest) if self._sender is not None else True
         self._closed = True
         self._http.close()
-        _clients.discard(self)  # last: a close that was interrupted is made up for at the exit
+        _senders.discard(self)  # last: a close that was interrupted is made up for at the exit
         return done
 
     def __enter__(self) -> Self:
@@ -416,12 +417,13 @@ def _holds_trades(directory: Path) -> bool:
 # -- the end of the process, and its children ----------------------------------------------------------
 
 _clients: weakref.WeakSet[DeckClient] = weakref.WeakSet()
+_senders: set[DeckClient] = set()
+"""Background clients, held: their threads outlive the engine's last hold on them, and so must the exit."""
 
 
 def _close_at_exit() -> None:
-    for client in list(_clients):
-        if client._sender is not None:  # a waiting one has nothing to bring in, and may serve others' exits
-            client.close(timeout_seconds=2.0)
+    for client in list(_senders):  # a waiting one has nothing to bring in, and may serve others' exits
+        client.close(timeout_seconds=2.0)
 
 
 def _after_fork_in_child() -> None:

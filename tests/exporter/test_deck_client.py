@@ -256,14 +256,15 @@ def test_trades_of_a_process_killed_with_sigkill_are_delivered_once_by_the_next(
     assert sum(len(seen.body["trades"]) for seen in deck.seen) == 300
 
 
-def test_an_engine_that_ends_without_closing_still_delivers(deck: StandInDeck) -> None:
-    """A normal exit flushes for a moment."""
+@pytest.mark.parametrize("end", ["", "del client\n"])
+def test_an_engine_that_ends_without_closing_still_delivers(deck: StandInDeck, end: str) -> None:
+    """A normal exit flushes for a moment, also for a client that nobody holds any more."""
     script = (
         "from exporter.deck_metrics import DeckClient\n"
         "from tests.exporter.test_deck_sender import trade\n"
         "client = DeckClient(background=True)\n"
         "client.push_trade(trade(0)); client.push_metrics(equity_usd=1.0)\n"
-    )
+    ) + end
     subprocess.run([sys.executable, "-c", script], check=True)
     assert list(deck.trades) == ["t0"]
     assert deck.pushes == [{"equity_usd": 1.0}]
