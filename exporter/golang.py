@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["go_float", "go_quote"]
+__all__ = ["go_char", "go_float", "go_quote"]
 
 
 def go_float(value: float) -> str:
@@ -36,16 +36,39 @@ def _digits(value: float) -> str:
     return repr(value).partition("e")[0].replace(".", "").strip("0") or "0"
 
 
-_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t", '"': r"\"", "\\": r"\\"}
+_ESCAPES = {
+    "\a": r"\a",
+    "\b": r"\b",
+    "\f": r"\f",
+    "\n": r"\n",
+    "\r": r"\r",
+    "\t": r"\t",
+    "\v": r"\v",
+    "\\": r"\\",
+}
 
 
 def go_quote(text: str) -> str:
     r"""Text in double quotes, control characters escaped, as %q.
 
-    >>> print(go_quote('a"b' + chr(13)))
-    "a\"b\r"
+    >>> print(go_quote('a"b' + chr(11)))
+    "a\"b\v"
     """
-    return '"' + "".join(_ESCAPES.get(c) or (c if c.isprintable() else _escape(c)) for c in text) + '"'
+    return '"' + "".join(r"\"" if char == '"' else _shown(char) for char in text) + '"'
+
+
+def go_char(char: str) -> str:
+    r"""The first byte of a character in single quotes, as %q: Go's parsers know bytes, not characters.
+
+    >>> print(go_char("'"), go_char(chr(11)), go_char("é"))
+    '\'' '\v' 'Ã'
+    """
+    first = chr(char.encode()[0])
+    return r"'\''" if first == "'" else f"'{_shown(first)}'"
+
+
+def _shown(char: str) -> str:
+    return _ESCAPES.get(char) or (char if char.isprintable() else _escape(char))
 
 
 def _escape(char: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from exporter.errors import ParseError
 from exporter.families import CONSTANT_ZERO, Family, Metric, Parsed
-from exporter.golang import go_quote
+from exporter.golang import go_char, go_quote
 
 __all__ = ["canonical_number", "parse_text"]
 
@@ -340,7 +340,9 @@ class _Cursor:
             if text[at] == "\\":
                 at += 1
                 if at >= len(text) or text[at] not in allowed:
-                    raise self.fail(f"invalid escape sequence '\\{text[at] if at < len(text) else chr(10)}'")
+                    # The reference shows the byte, not the character it begins.
+                    byte = text[at].encode()[0] if at < len(text) else 10
+                    raise self.fail(f"invalid escape sequence '\\{chr(byte)}'")
                 out.append("\n" if text[at] == "n" else text[at])
             else:
                 out.append(text[at])
@@ -419,11 +421,11 @@ class _Cursor:
             self.blanks()
             if self.char != "=":
                 if not inside:
-                    raise self.fail(f"expected '=' after label name, found {_go_char(self.char)}")
+                    raise self.fail(f"expected '=' after label name, found {go_char(self.char)}")
                 if family is not None:
                     raise self.fail(f"multiple metric names for metric {go_quote(shown)}")
                 if self.char not in ",}":
-                    raise self.fail(f"unexpected end of metric name {_go_char(self.char)}")
+                    raise self.fail(f"unexpected end of metric name {go_char(self.char)}")
                 family, role = self.family(name)
                 family.kind = family.kind or "untyped"
             else:
@@ -452,18 +454,14 @@ class _Cursor:
             raise self.fail(f"duplicate label names for metric {go_quote(family.name if family else '')}")
         self.blanks()
         if self.char != '"':
-            raise self.fail(f"expected '\"' at start of label value, found {_go_char(self.char)}")
+            raise self.fail(f"expected '\"' at start of label value, found {go_char(self.char)}")
         value = self.quoted("label value")
         if is_point and canonical_number(value) is None:
-            raise self.fail(f"expected float as value for '{name}' label, got \"{value}\"")
+            raise self.fail(f"expected float as value for '{name}' label, got {go_quote(value)}")
         pairs.append((name, value))
         self.blanks()
         if self.char not in ",}":
             raise self.fail(f"unexpected end of label value {go_quote(value)}")
-
-
-def _go_char(char: str) -> str:
-    return {"\n": "'\\n'", "'": "'\\''", "\\": "'\\\\'", "\r": "'\\r'", "\t": "'\\t'"}.get(char, f"'{char}'")
 
 
 def _crlf_hint(token: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.golang import go_float, go_quote
+from exporter.golang import go_char, go_float, go_quote
 
 
 @given(st.floats(allow_nan=False))
@@ -37,8 +37,33 @@ def test_floats_are_written_as_go_writes_them(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "quoted"),
-    [("a", '"a"'), ('"', '"\\""'), ("\\", '"\\\\"'), ("\r\n\t", '"\\r\\n\\t"'), ("\x00é", '"\\x00é"')],
+    [
+        ("a", '"a"'),
+        ('"', '"\\""'),
+        ("\\", '"\\\\"'),
+        ("\r\n\t", '"\\r\\n\\t"'),
+        ("\x00é", '"\\x00é"'),
+        ("\a\b\f\v'\x7f", '"\\a\\b\\f\\v\'\\x7f"'),
+        ("\xa0\U000e0001", '"\\u00a0\\U000e0001"'),
+    ],
 )
 def test_text_is_quoted_as_go_quotes_it(text: str, quoted: str) -> None:
     """Control characters are escaped, letters of any script are not."""
     assert go_quote(text) == quoted
+
+
+@pytest.mark.parametrize(
+    ("char", "quoted"),
+    [
+        ("a", "'a'"),
+        ("'", r"'\''"),
+        ('"', "'\"'"),
+        ("\v", r"'\v'"),
+        ("\0", r"'\x00'"),
+        ("€", "'â'"),
+        ("\x80", "'Â'"),
+    ],
+)
+def test_a_character_is_quoted_as_gos_parser_quotes_its_byte(char: str, quoted: str) -> None:
+    """Of a character the first byte is named, a control character escaped."""
+    assert go_char(char) == quoted

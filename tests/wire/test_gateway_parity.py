@@ -126,7 +126,9 @@ TEXT_REFUSED = [
             "no quote",
         ),
         *("unclosed quote", "unclosed brace", "bad escape", "bad help escape", "bad name", "bad name dash"),
-        *("exemplar", "quantile text", "le text"),
+        *("exemplar", "quantile text", "le text", "control characters in a number"),
+        *("control character behind a label name", "letter behind a label name", "letter for a quote"),
+        *("letter behind a backslash", "control character in le"),
     )
 ]
 LINE = re.compile(r"(text format parsing error in line \d+:|pushed metrics are invalid or inconsistent)")
