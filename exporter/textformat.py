@@ -324,7 +324,7 @@ class _Cursor:
             raise self.fail(
                 f"second TYPE line for metric name {go_quote(family.name)}, or TYPE reported after samples"
             )
-        kind = self.until_newline()
+        kind = self.until_newline().replace("\\", "")  # the reference reads over a backslash here
         if kind.lower() not in _KINDS:
             raise self.fail(f"unknown metric type {go_quote(kind)}{_crlf_hint(kind)}")
         family.kind = _KINDS[kind.lower()]
@@ -401,7 +401,7 @@ class _Cursor:
         token = self.until_blank()
         if not re.fullmatch(r"[+-]?[0-9]+", token) or not -(2**63) <= int(token) < 2**63:
             raise self.fail(f"expected integer as timestamp, got {go_quote(token)}{_crlf_hint(token)}")
-        rest = self.until_newline()
+        rest = self.until_newline().replace("\\", "")
         if rest:
             raise self.fail(f"spurious string after timestamp: {go_quote(rest)}")
         self.out.has_timestamps = True

@@ -128,7 +128,8 @@ TEXT_REFUSED = [
         *("unclosed quote", "unclosed brace", "bad escape", "bad help escape", "bad name", "bad name dash"),
         *("exemplar", "quantile text", "le text", "control characters in a number"),
         *("control character behind a label name", "letter behind a label name", "letter for a quote"),
-        *("letter behind a backslash", "control character in le"),
+        *("letter behind a backslash", "control character in le", "timestamp and a backslash"),
+        *("backslash in an unknown type",),
     )
 ]
 LINE = re.compile(r"(text format parsing error in line \d+:|pushed metrics are invalid or inconsistent)")
