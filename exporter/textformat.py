@@ -29,6 +29,7 @@ _LABEL = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"')
 _ESCAPE = re.compile(r"\\(.)")
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
+_WHOLE = re.compile(r"([+-]?)0*([0-9]{1,19})\Z")
 _KINDS = {
     "counter": "counter",
     "gauge": "gauge",
@@ -399,7 +400,9 @@ class _Cursor:
     def timestamp(self) -> None:
         self.blanks()
         token = self.until_blank()
-        if not re.fullmatch(r"[+-]?[0-9]+", token) or not -(2**63) <= int(token) < 2**63:
+        found = _WHOLE.match(token)
+        # Nineteen digits at most are read: of thousands Python's int makes an error of its own.
+        if found is None or not -(2**63) <= int(found[1] + found[2]) < 2**63:
             raise self.fail(f"expected integer as timestamp, got {go_quote(token)}{_crlf_hint(token)}")
         rest = self.until_newline().replace("\\", "")
         if rest:

@@ -129,7 +129,7 @@ TEXT_REFUSED = [
         *("exemplar", "quantile text", "le text", "control characters in a number"),
         *("control character behind a label name", "letter behind a label name", "letter for a quote"),
         *("letter behind a backslash", "control character in le", "timestamp and a backslash"),
-        *("backslash in an unknown type",),
+        *("backslash in an unknown type", "timestamp beyond 64 bits", "timestamp beyond Python's digits"),
     )
 ]
 LINE = re.compile(r"(text format parsing error in line \d+:|pushed metrics are invalid or inconsistent)")

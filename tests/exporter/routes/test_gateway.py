@@ -478,6 +478,18 @@ def test_a_family_protobuf_cannot_say_costs_no_other(deck: Deck) -> None:
     assert left_out[0].startswith("m: ")
 
 
+@pytest.mark.parametrize("digits", [b"1" * 4301, b"0" * 4301 + b"9223372036854775808", b"1e3", b"+", b""])
+def test_a_timestamp_beyond_64_bits_is_a_parse_error(deck: Deck, digits: bytes) -> None:
+    """However many digits it has: 400 in the reference's words, counted, and no trace of the push."""
+    answer = deck.send("PUT", JOB, b"m 1 %s\n" % digits)
+    line = f'text format parsing error in line 1: expected integer as timestamp, got "{digits.decode()}"\n'
+    assert (answer.status, answer.text) == (400, line)
+    shown = deck.metrics()
+    assert shown['exporter_push_rejections_total{reason="parse_error"}'] == 1
+    assert shown['exporter_pushes_total{api="gateway",outcome="rejected"}'] == 1
+    assert shown["exporter_groups"] == 0
+
+
 def test_a_refused_push_does_not_keep_a_group_alive(deck: Deck) -> None:
     """Its time runs from the last push that was taken; a group never pushed, from the last refusal."""
     deck.send("PUT", JOB, b"m 1\n", {"X-Group-TTL": "10"})
