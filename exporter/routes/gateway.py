@@ -126,7 +126,7 @@ def read_push(service: Service, call: Call) -> PushGroup:
     if not binary:
         numbers = service.memo.numbers(pusher, body)
         if numbers is not None:
-            layout, values = pusher.layout, numbers
+            layout, values = pusher.last(), numbers
         else:
             cut = cut_body(body)
             layout, values = service.memo.layout(pusher, cut), cut.numbers
@@ -145,8 +145,7 @@ def read_push(service: Service, call: Call) -> PushGroup:
         else:
             values = parsed.values
             layout = Layout.of(parsed, shapes)
-            if cut is not None:
-                service.memo.remember(pusher, body, cut, parsed, layout)
+            service.memo.remember(pusher, body, cut, parsed, layout)
     return PushGroup(
         key=key,
         layout=layout,

@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import gc
+import sys
+from collections.abc import Callable
+from types import FunctionType, ModuleType
+
+import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
@@ -37,11 +43,11 @@ def layout_of(body: bytes) -> tuple[Layout, list[bytes]]:
 @given(st.lists(st.one_of(LINES, BODIES), min_size=1, max_size=5))
 def test_a_remembered_body_reads_as_a_parsed_one(bodies: list[bytes]) -> None:
     """Whatever was pushed before, what the memo recalls is what the parser would say."""
-    memo = LayoutMemo(capacity=10)
+    memo = LayoutMemo(layouts_room=20_000, bodies_room=20_000)
     pusher = memo.pusher(b"job/g")
     for body in bodies * 2:
         cut = cut_body(body)
-        numbers, last = memo.numbers(pusher, body), pusher.layout
+        numbers, last = memo.numbers(pusher, body), pusher.last()
         recalled, known = memo.layout(pusher, cut), memo.parsed(cut)
         try:
             layout, values = layout_of(body)
@@ -139,7 +145,7 @@ def test_a_group_with_two_bodies_is_never_taken_for_the_other() -> None:
     for body, layout in bodies.items():
         memo.remember(pusher, body, cut_body(body), parse_text(body), layout)
     for body in [*bodies, *reversed(bodies)] * 2:
-        numbers, given_layout = memo.numbers(pusher, body), pusher.layout
+        numbers, given_layout = memo.numbers(pusher, body), pusher.last()
         if numbers is None:
             cut = cut_body(body)
             numbers, given_layout = cut.numbers, memo.layout(pusher, cut)
@@ -163,19 +169,116 @@ def test_the_whole_text_is_the_families_one_by_one() -> None:
     )
 
 
+def remember(memo: LayoutMemo, url: bytes, body: bytes) -> Layout:
+    """Push a body nobody knows; the layout is what a state would hold."""
+    pusher, parsed = memo.pusher(url), parse_text(body)
+    shapes = {f.name: compile_family(f, pusher.key.labels) for f in parsed.families}
+    layout = Layout.of(parsed, shapes)
+    memo.remember(pusher, body, cut_body(body), parsed, layout)
+    return layout
+
+
+def is_known(memo: LayoutMemo, url: bytes, body: bytes) -> bool:
+    return memo.layout(memo.pusher(url), cut_body(body)) is not None
+
+
+def deep_size(top: object) -> int:
+    """Bytes of all that an object keeps alive."""
+    found: dict[int, object] = {}
+    waiting = [top]
+    while waiting:
+        value = waiting.pop()
+        if id(value) not in found and not isinstance(value, (type, FunctionType, ModuleType)):
+            found[id(value)] = value
+            waiting += gc.get_referents(value)
+    return sum(map(sys.getsizeof, found.values()))
+
+
+def many(n: int, build: int) -> bytes:
+    return b"".join(b'm{build="%d",i="%d"} 1\n' % (build, i) for i in range(n))
+
+
 def test_the_memo_forgets_the_oldest() -> None:
-    """It never keeps more than its capacity, neither of bodies nor of URLs."""
-    memo = LayoutMemo(capacity=10)
-    pusher = memo.pusher(b"job/g")
+    """Of bodies that nobody shows any more the last are known, under the group that pushed them."""
+    memo = LayoutMemo(layouts_room=20_000)
     for n in range(30):
-        body = b"m%d 1\n" % n
-        layout, _ = layout_of(body)
-        memo.remember(pusher, body, cut_body(body), parse_text(body), layout)
-    assert memo.layout(pusher, cut_body(b"m0 1\n")) is None
-    assert memo.layout(pusher, cut_body(b"m29 7\n")) is not None
-    assert memo.layout(pusher, cut_body(b"m28 7\n")) is not None
-    assert memo.layout(memo.pusher(b"job/other"), cut_body(b"m29 7\n")) is None
-    again = [memo.pusher(b"job/%d" % n) for n in range(10)]
-    assert memo.pusher(b"job/9") is again[9]
-    assert memo.pusher(b"job/g") is not pusher
-    assert memo.pusher(b"job/g").key == pusher.key
+        remember(memo, b"job/g", b"m%d 1\n" % n)
+    assert not is_known(memo, b"job/g", b"m0 1\n")
+    assert is_known(memo, b"job/g", b"m29 7\n")
+    assert is_known(memo, b"job/g", b"m28 7\n")
+    assert not is_known(memo, b"job/other", b"m29 7\n")
+    for _ in range(100):
+        remember(memo, b"job/g", b"m29 7\n")
+    assert is_known(memo, b"job/g", b"m28 7\n")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda n: many(50, n),
+        lambda n: b"m%d 1\n" % n,
+        lambda n: b"".join(b"m%d_%d 1\n" % (n, i) for i in range(14)),
+        lambda n: b"# HELP m %d %s\nm 1\n" % (n, b"h" * 10_000),
+        lambda n: b"# %d %s\nm 1\n" % (n, b"h" * 10_000),
+        lambda n: b'm{a%d="%s"} 1\n' % (n, b"v" * 10_000),
+        lambda n: "# HELP m {} {}\nm 1\n".format(n, "é😀" * 1000).encode(),
+        lambda n: b"".join(b'm{i="%d",n="%d"} 1\nk{i="%d"} 1\n' % (i, n, i) for i in range(50)),
+        lambda n: (
+            b"# TYPE h histogram\n" + b"".join(b'h_bucket{n="%d",le="%d"} 1\n' % (n, i) for i in range(50))
+        ),
+    ],
+)
+def test_what_is_shown_no_longer_takes_no_more_than_its_room(body: Callable[[int], bytes]) -> None:
+    """However many bodies and groups came and went, and whatever they are made of: all bytes are counted."""
+    memo = LayoutMemo(layouts_room=400_000, bodies_room=200_000)
+    for n in range(400):
+        remember(memo, b"job/g/n/%d" % (n // 2), body(n))
+    assert is_known(memo, b"job/g/n/199", body(399))
+    assert 200_000 < deep_size(memo) < 600_000
+
+
+def test_what_would_drive_out_all_others_is_not_kept() -> None:
+    """A body too large for its room is forgotten with its group, one group's later ones are still known."""
+    memo = LayoutMemo(layouts_room=100_000)
+    remember(memo, b"job/g", b"m 1\n")
+    remember(memo, b"job/h", many(500, 1))
+    assert not is_known(memo, b"job/h", many(500, 1))
+    assert is_known(memo, b"job/g", b"m 1\n")
+
+
+def test_what_is_shown_is_known_however_much_it_is() -> None:
+    """A fleet that takes more than the room is remembered whole as long as a state holds its layouts."""
+    memo = LayoutMemo(layouts_room=100_000)
+    shown = [remember(memo, b"job/g/instance/%d" % n, many(20, n)) for n in range(100)]
+    assert sum(layout.size for layout in shown) > 300_000
+    for n in range(100):
+        assert memo.numbers(memo.pusher(b"job/g/instance/%d" % n), many(20, n)) is not None
+    shown.clear()
+    assert sum(is_known(memo, b"job/g/instance/%d" % n, many(20, n)) for n in range(100)) < 30
+
+
+def test_a_url_is_known_with_what_came_by_it() -> None:
+    """Who pushed nothing that is remembered is no pusher; of one layout's URLs the last is."""
+    memo = LayoutMemo()
+    empty = deep_size(memo)
+    for n in range(100):
+        memo.pusher(b"job/g/instance/%d" % n)
+    assert deep_size(memo) == empty
+    remember(memo, b"job/g", b"m 1\n")
+    one = deep_size(memo)
+    for n in range(100):
+        spelt = memo.pusher(b"job/g/" + b"/".join([b"job/x"] * n) if n else b"job/%67")
+        assert memo.layout(spelt, cut_body(b"m 1\n")) is not None
+        assert memo.pusher(spelt.url) is spelt
+    assert deep_size(memo) < one + 1000
+
+
+def test_a_url_is_forgotten_with_its_layout() -> None:
+    """Where nothing is kept and nothing shown, nothing is left."""
+    memo = LayoutMemo(layouts_room=0, bodies_room=0)
+    empty = deep_size(memo)
+    for n in range(100):
+        layout = remember(memo, b"job/%d" % n, b"m 1\n")
+        assert memo.numbers(memo.pusher(b"job/%d" % n), b"m 1\n") is not None
+        del layout
+    assert deep_size(memo) < empty + 10_000  # a dictionary does not shrink at once

@@ -10,6 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from exporter.exposition import render_protobuf
 from exporter.families import Chunk
+from exporter.layout import LayoutMemo
 from exporter.protobuf import PROTOBUF, new_family, read_delimited, write_delimited
 from scripts.native import find_program
 from tests.exporter.conftest import Starter
@@ -431,6 +432,21 @@ def test_a_known_shape_shows_new_numbers(deck: Deck) -> None:
     histogram = b'# TYPE h histogram\nh_bucket{le="+Inf"} %s\nh_sum 1\nh_count %s\n'
     assert deck.send("PUT", JOB, histogram % (b"3", b"3")).status == 200
     assert deck.send("PUT", JOB, histogram % (b"-3", b"-3")).status == 400
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_a_body_is_known_as_long_as_its_group_is_shown(deck: Deck, method: str) -> None:
+    """The state alone keeps it, without room in the memo; a DELETE lets go of it."""
+    memo = deck.app.service.memo = LayoutMemo(layouts_room=0, bodies_room=0)
+
+    def is_known() -> bool:
+        return memo.numbers(memo.pusher(b"job/j"), b"m 7\n") is not None
+
+    known = []
+    for send in ((method, b"m 1\n"), (method, b"m 2\n"), ("PUT", b"m\n"), ("DELETE", b"")):
+        deck.send(send[0], JOB, send[1])
+        known.append(is_known())
+    assert known == [True, True, True, False]
 
 
 @pytest.mark.parametrize(
