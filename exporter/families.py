@@ -137,12 +137,23 @@ def shown_name(name: str) -> str:
     return name if _LEGACY_NAME.match(name) else f'"{escape_value(name)}"'
 
 
-@lru_cache(maxsize=20_000)
+LONG_HEADER = 300
+"""Characters of a name and its help text, beyond which their lines are made anew each time (JC)."""
+
+
 def header(name: str, kind: str, help_text: str | None) -> bytes:
     """HELP and TYPE lines of a family in text 0.0.4."""
+    is_long = len(name) + len(help_text or "") > LONG_HEADER
+    return (_header if is_long else _kept_header)(name, kind, help_text)
+
+
+def _header(name: str, kind: str, help_text: str | None) -> bytes:
     shown = shown_name(name)
     lines = f"# HELP {shown} {escape_help(help_text)}\n" if help_text else ""
     return f"{lines}# TYPE {shown} {kind}\n".encode()
+
+
+_kept_header = lru_cache(maxsize=20_000)(_header)
 
 
 _LEGACY_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
