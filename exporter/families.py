@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from exporter.errors import Inconsistent
 from exporter.golang import go_float
@@ -36,6 +36,8 @@ __all__ = [
     "pick",
     "shown_name",
 ]
+
+_Key = TypeVar("_Key", str, bytes)
 
 CONSTANT_ZERO = -1
 """Slot of a line that the format wants and the push did not bring."""
@@ -241,8 +243,8 @@ def compile_family(family: Family, grouping: Sequence[tuple[str, str]]) -> Famil
             raise Inconsistent(f'{kind} "{name}" has the label "{point_label}" beside its own {point_label}')
         _append_points(family, metric, point_label, labels, prefixes, picks)
         keys.append(prefixes[-1] if len(told) == len(labels) else series_prefix(f"{name}_count", told))
-    if len(set(keys)) != len(keys):
-        twice = next(key for i, key in enumerate(keys) if key in keys[:i])
+    twice = _first_twice(keys)
+    if twice is not None:
         raise Inconsistent(
             f'collected metric "{name}" {twice.decode().strip()} was collected before '
             "with the same name and label values"
@@ -250,6 +252,18 @@ def compile_family(family: Family, grouping: Sequence[tuple[str, str]]) -> Famil
     lines = tuple(prefixes)
     identities = lines if point_label is None and not hollow else tuple(keys)
     return FamilyShape(name, kind, family.help, lines, compact_picks(picks), identities)
+
+
+def _first_twice(keys: Sequence[_Key]) -> _Key | None:
+    """The first that was there before; a file sent twice in one body comes here with all of them."""
+    if len(set(keys)) == len(keys):  # as nearly always, and quicker told
+        return None
+    seen: set[_Key] = set()
+    for key in keys:
+        if key in seen:
+            return key
+        seen.add(key)
+    return None
 
 
 def _append_points(
@@ -266,8 +280,8 @@ def _append_points(
     if histogram and not any(math.isinf(bound) and bound > 0 for bound, _ in points):
         points.append((math.inf, metric.count))
     texts = [go_float(bound) for bound, _ in points]
-    if len(set(texts)) != len(texts):
-        twice = next(text for i, text in enumerate(texts) if text in texts[:i])
+    twice = _first_twice(texts)
+    if twice is not None:
         raise Inconsistent(f'{family.kind} "{family.name}" has two lines with {point_label}="{twice}"')
     # The reference writes the point label last whatever its name, and so do we.
     for text, (_, slot) in zip(texts, points, strict=True):

@@ -411,7 +411,7 @@ class _Cursor:
 
     def labels(self, family: _Building | None, role: str) -> tuple[_Building, str, list[tuple[str, str]]]:
         inside = family is None
-        pairs: list[tuple[str, str]] = []
+        pairs: dict[str, str] = {}
         self.at += 1
         while True:
             self.blanks()
@@ -441,9 +441,9 @@ class _Cursor:
             raise self.fail("invalid metric name")
         self.at += 1
         self.blanks()
-        return family, role, pairs
+        return family, role, list(pairs.items())
 
-    def label(self, name: str, family: _Building | None, pairs: list[tuple[str, str]]) -> None:
+    def label(self, name: str, family: _Building | None, pairs: dict[str, str]) -> None:
         """The part of a label behind its equals sign, the cursor left on the comma or brace."""
         if name == "__name__":
             raise self.fail('label name "__name__" is reserved')
@@ -453,7 +453,7 @@ class _Cursor:
         is_point = (kind == "summary" and name == "quantile") or (
             kind in ("histogram", "gaugehistogram") and name == "le"
         )
-        if any(known == name for known, _ in pairs):
+        if name in pairs:
             raise self.fail(f"duplicate label names for metric {go_quote(family.name if family else '')}")
         self.blanks()
         if self.char != '"':
@@ -461,7 +461,7 @@ class _Cursor:
         value = self.quoted("label value")
         if is_point and canonical_number(value) is None:
             raise self.fail(f"expected float as value for '{name}' label, got {go_quote(value)}")
-        pairs.append((name, value))
+        pairs[name] = value
         self.blanks()
         if self.char not in ",}":
             raise self.fail(f"unexpected end of label value {go_quote(value)}")

@@ -179,3 +179,17 @@ def test_lines_of_a_histogram_become_one_metric() -> None:
         'h_sum{a="y",instance=""} 0',
         'h_count{a="y",instance=""} 0',
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [(b'le="1"} 1', None), (b'a5=""} 1', "duplicate label names"), (b'le="1"} x', "expected float as value")],
+)
+def test_a_line_of_many_labels_is_read(more: bytes, why: str | None) -> None:
+    """The slow way looks for none of them among all before it."""
+    body = b"m{%s,%s\n" % (b",".join(b'a%d=""' % i for i in range(100_000)), more)
+    if why is None:
+        assert len(parse_text(body).families[0].metrics[0].labels) == 100_001
+        return
+    with pytest.raises(ParseError, match=why):
+        parse_text(body)
