@@ -14,6 +14,10 @@ from exporter.errors import Invalid, Malformed, TooLarge
 __all__ = ["decode_body", "decode_json_body"]
 
 
+_PIECE = 4096
+"""Bytes of a gzip body that are handed over at a time."""
+
+
 def decode_body(body: bytes, encoding: bytes | None, limit: int) -> bytes:
     """The body as it was before it was encoded; an encoding nobody knows is taken for none.
 
@@ -52,17 +56,20 @@ def _gunzip(body: bytes, limit: int) -> bytes:
     if not body:
         raise Malformed("EOF")
     parts: list[bytes] = []
-    room = limit + 1
-    while body and room > 0:
+    view, at, room = memoryview(body), 0, limit + 1
+    while at < len(body) and room > 0:
         member = zlib.decompressobj(wbits=31)
-        try:
-            parts.append(member.decompress(body, room))
-        except zlib.error as error:
-            raise Malformed(_gzip_line(str(error))) from None
-        room -= len(parts[-1])
-        if not member.eof and room > 0:
-            raise Malformed("unexpected EOF")
-        body = member.unused_data
+        while not member.eof and room > 0:
+            if at == len(body):
+                raise Malformed("unexpected EOF")
+            # The decoder copies what lies behind its member: given all, it would copy all for each of them.
+            piece = view[at : at + _PIECE]
+            try:
+                parts.append(member.decompress(piece, room))
+            except zlib.error as error:
+                raise Malformed(_gzip_line(str(error))) from None
+            room -= len(parts[-1])
+            at += len(piece) - len(member.unused_data)
     return b"".join(parts)
 
 
