@@ -28,6 +28,7 @@ __all__ = [
     "check_family",
     "compact_picks",
     "compile_family",
+    "count_lines",
     "escape_help",
     "escape_value",
     "fill",
@@ -42,6 +43,8 @@ _Key = TypeVar("_Key", str, bytes)
 CONSTANT_ZERO = -1
 """Slot of a line that the format wants and the push did not bring."""
 
+_POINT_LABELS = {"summary": "quantile", "histogram": "le", "gaugehistogram": "le"}
+"""The label that tells the lines of one metric apart."""
 KINDS = ("counter", "gauge", "summary", "histogram", "untyped", "gaugehistogram")
 
 
@@ -207,6 +210,20 @@ def _check_name(what: str, name: str, family: str, alphabet: re.Pattern[str], *,
         raise Inconsistent(f"a {what} name has {len(name)} characters: want at most {MAX_NAME}")
 
 
+def count_lines(family: Family) -> int:
+    """How many lines `compile_family` makes of it."""
+    if family.kind not in _POINT_LABELS:
+        return len(family.metrics)
+    lines = sum(len(metric.points) + 2 for metric in family.metrics)
+    if family.kind == "summary":
+        return lines
+    return lines + sum(not _has_infinite(metric.points) for metric in family.metrics)
+
+
+def _has_infinite(points: Iterable[tuple[float, int]]) -> bool:
+    return any(math.isinf(bound) and bound > 0 for bound, _ in points)
+
+
 def compile_family(family: Family, grouping: Sequence[tuple[str, str]]) -> FamilyShape:
     """Merge the grouping labels in and make the lines ready.
 
@@ -219,7 +236,7 @@ def compile_family(family: Family, grouping: Sequence[tuple[str, str]]) -> Famil
     """
     name, kind = family.name, family.kind
     overwrite = dict(grouping)
-    point_label = {"summary": "quantile", "histogram": "le", "gaugehistogram": "le"}.get(kind)
+    point_label = _POINT_LABELS.get(kind)
     prefixes: list[bytes] = []
     picks: list[int] = []
     keys: list[bytes] = []
@@ -277,7 +294,7 @@ def _append_points(
     histogram = point_label == "le"
     # Readers of OpenMetrics want the buckets of a histogram from below, whatever the order they came in.
     points = sorted(metric.points, key=lambda point: point[0]) if histogram else list(metric.points)
-    if histogram and not any(math.isinf(bound) and bound > 0 for bound, _ in points):
+    if histogram and not _has_infinite(points):
         points.append((math.inf, metric.count))
     texts = [go_float(bound) for bound, _ in points]
     twice = _first_twice(texts)

@@ -10,7 +10,7 @@ from typing import Any
 from exporter.catalogue import ENGINE_JOB, PUSHED_KINDS, is_reserved
 from exporter.encoding import decode_body
 from exporter.errors import CallerError, ExporterError, Inconsistent, ParseError, TooLarge, WrongMethod
-from exporter.families import Family, FamilyShape, Parsed, check_family, compile_family
+from exporter.families import Family, FamilyShape, Parsed, check_family, compile_family, count_lines
 from exporter.grouping import GroupKey, group_key, parse_labels
 from exporter.groups import DeleteGroup, PushGroup
 from exporter.http import Call, Reply, group_ttl, plain_error
@@ -178,18 +178,17 @@ def _parsed(service: Service, body: bytes, cut: Cut | None) -> Parsed:
 def _shapes(parsed: Parsed, key: GroupKey, limit: int, utf8_names: bool) -> dict[str, FamilyShape]:
     if parsed.has_timestamps:
         raise Inconsistent("pushed metrics must not have timestamps")
+    # First of all: to make the lines of what is refused anyway would hold everybody else up.
+    if sum(map(count_lines, parsed.families)) > limit:
+        raise TooLarge(f"more than {limit} series in one push: DECK_MAX_SERIES_PER_PUSH is {limit}")
     shapes: dict[str, FamilyShape] = {}
-    series = 0
     for family in parsed.families:
         why = is_reserved(family.name)
         if why is not None:
             raise Inconsistent(f'the name "{family.name}" {why}')
         check_family(family, utf8_names=utf8_names)
         check_not_the_decks(family, key)
-        shapes[family.name] = shape = compile_family(family, key.labels)
-        series += len(shape.prefixes)
-        if series > limit:
-            raise TooLarge(f"more than {limit} series in one push: DECK_MAX_SERIES_PER_PUSH is {limit}")
+        shapes[family.name] = compile_family(family, key.labels)
     return shapes
 
 

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.errors import CallerError, ParseError
-from exporter.families import Chunk, FamilyShape, Parsed, check_family, compile_family, fill, group_text
+from exporter.families import (
+    Chunk,
+    FamilyShape,
+    Parsed,
+    check_family,
+    compile_family,
+    count_lines,
+    fill,
+    group_text,
+)
 from exporter.textformat import _Body, _Cursor, canonical_number, parse_text
 
 NAMES = st.from_regex(r"[a-z_]{1,3}", fullmatch=True)
@@ -123,6 +132,7 @@ def test_what_is_shown_is_what_was_read(body: bytes) -> None:
         shapes = [compile_family(family, [("job", "j")]) for family in parsed.families]
     except CallerError:
         return
+    assert [len(shape.prefixes) for shape in shapes] == list(map(count_lines, parsed.families))
     text = group_text([Chunk(shape, fill(shape, parsed.values)) for shape in shapes])
     again = parse_text(text)
     shapes_again = [compile_family(family, [("job", "j")]) for family in again.families]
@@ -166,7 +176,7 @@ def test_lines_of_a_histogram_become_one_metric() -> None:
         b'h_bucket{a="x",le="+Inf"} 3\nh_sum{a="x"} 4.5\nh_count{a="x"} 3\n'
     )
     (family,) = parse_text(body).families
-    assert family.kind == "histogram"
+    assert (family.kind, count_lines(family)) == ("histogram", 8)
     assert [m.labels for m in family.metrics] == [(("a", "x"),), (("a", "y"),)]
     assert [bound for bound, _ in family.metrics[0].points] == [1.0, math.inf]
     assert fill(compile_family(family, []), parse_text(body).values).decode().splitlines() == [

@@ -98,6 +98,23 @@ def test_a_stored_group_with_a_longer_key_is_shown_and_can_be_deleted(
     assert make_deck().send("GET", "/status").json["groups"] == 0
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"a 1\na 1\nb 1\nc 1\n",
+        b'# TYPE h histogram\nh_bucket{le="1"} 1\n',
+        b'# TYPE s summary\ns{quantile="0"} 1\ns{quantile="1"} 1\ns_sum 1\n',
+    ],
+)
+def test_a_push_over_the_limit_is_refused_before_its_lines_are_made(make_deck: Starter, body: bytes) -> None:
+    """Lines the format wants count as well; what else is wrong is not looked for."""
+    deck = make_deck(DECK_MAX_SERIES_PER_PUSH="3")
+    answer = deck.send("PUT", JOB, body)
+    assert (answer.status, "DECK_MAX_SERIES_PER_PUSH is 3" in answer.text) == (413, True)
+    assert deck.metrics()["exporter_groups"] == 0
+    assert make_deck(DECK_MAX_SERIES_PER_PUSH="4").send("PUT", JOB, body).status in (200, 400)
+
+
 def test_every_reason_is_counted_from_zero(deck: Deck) -> None:
     """Each reason of refusal has its counter before the first refusal."""
     shown = deck.metrics()
