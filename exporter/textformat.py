@@ -22,10 +22,11 @@ _FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
 _SPECIAL = {"nan": b"NaN", "inf": b"+Inf", "infinity": b"+Inf"}
 _SAMPLE = re.compile(
     rb"([a-zA-Z_:][a-zA-Z0-9_:]*)"
-    rb'(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\[\\"n])*"(?:,(?!\})|(?=\})))*)\})?'
+    # Possessive: what follows cannot match within, and to go back in a long value costs 60 bytes a character.
+    rb'(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*="[^"\\\n]*+(?:\\[\\"n][^"\\\n]*+)*+"(?:,(?!\})|(?=\})))*+)\})?'
     rb" ([^ \t\n]+)\Z"
 )
-_LABEL = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"')
+_LABEL = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)="([^"\\\n]*+(?:\\[\\"n][^"\\\n]*+)*+)"')
 _ESCAPE = re.compile(r"\\(.)")
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import math
+import tracemalloc
 
 import pytest
 from hypothesis import example, given
@@ -203,3 +205,15 @@ def test_a_line_of_many_labels_is_read(more: bytes, why: str | None) -> None:
         return
     with pytest.raises(ParseError, match=why):
         parse_text(body)
+
+
+@pytest.mark.parametrize("value", [b"x" * 100_000, b"\\n" * 50_000])
+@pytest.mark.parametrize("end", [b'"} 1\n', b'"} 1 \n', b'" 1\n'])
+def test_a_long_value_takes_memory_as_long_as_itself(value: bytes, end: bytes) -> None:
+    """Read or refused, it is not remembered character by character."""
+    tracemalloc.start()
+    with contextlib.suppress(ParseError):
+        parse_text(b'm{a="' + value + end)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 25 * len(value)
