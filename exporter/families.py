@@ -28,6 +28,7 @@ __all__ = [
     "check_family",
     "compact_picks",
     "compile_family",
+    "count_labels",
     "count_lines",
     "escape_help",
     "escape_value",
@@ -212,12 +213,21 @@ def _check_name(what: str, name: str, family: str, alphabet: re.Pattern[str], *,
 
 def count_lines(family: Family) -> int:
     """How many lines `compile_family` makes of it."""
-    if family.kind not in _POINT_LABELS:
-        return len(family.metrics)
-    lines = sum(len(metric.points) + 2 for metric in family.metrics)
-    if family.kind == "summary":
-        return lines
-    return lines + sum(not _has_infinite(metric.points) for metric in family.metrics)
+    return sum(_lines_of(family.kind, metric) for metric in family.metrics)
+
+
+def count_labels(family: Family) -> int:
+    """Characters of labels of its own in the lines that `compile_family` makes of it."""
+    return sum(
+        _lines_of(family.kind, metric) * sum(len(name) + len(value) for name, value in metric.labels)
+        for metric in family.metrics
+    )
+
+
+def _lines_of(kind: str, metric: Metric) -> int:
+    if kind not in _POINT_LABELS:
+        return 1
+    return len(metric.points) + 2 + (kind != "summary" and not _has_infinite(metric.points))
 
 
 def _has_infinite(points: Iterable[tuple[float, int]]) -> bool:

@@ -10,13 +10,22 @@ from typing import Any
 from exporter.catalogue import ENGINE_JOB, PUSHED_KINDS, is_reserved
 from exporter.encoding import decode_body
 from exporter.errors import CallerError, ExporterError, Inconsistent, ParseError, TooLarge, WrongMethod
-from exporter.families import Family, FamilyShape, Parsed, check_family, compile_family, count_lines
+from exporter.families import (
+    Family,
+    FamilyShape,
+    Parsed,
+    check_family,
+    compile_family,
+    count_labels,
+    count_lines,
+)
 from exporter.grouping import GroupKey, group_key, parse_labels
 from exporter.groups import DeleteGroup, PushGroup
 from exporter.http import Call, Reply, group_ttl, plain_error
 from exporter.layout import Cut, Layout, Pusher, cut_body
 from exporter.protobuf import is_protobuf, native_with_labels, parse_protobuf
 from exporter.service import Service
+from exporter.settings import Settings
 from exporter.textformat import parse_text
 
 __all__ = ["count_refusal", "handle", "push"]
@@ -26,6 +35,8 @@ ALLOWED = "DELETE, OPTIONS, POST, PUT"
 INVALID = "pushed metrics are invalid or inconsistent with existing metrics"
 _MAX_COUNT = 2.0**64
 """Beyond it lies no count: the reference keeps 64 bits, and so does a protobuf scrape."""
+_MOST_LABELS = 16
+"""Characters of labels in the lines of a push, to a byte of DECK_MAX_BODY_BYTES (JC): no text is near it."""
 _PREFIX = len(b"/metrics/")
 _NO_NATIVE: Mapping[str, bytes] = {}
 
@@ -136,7 +147,7 @@ def read_push(service: Service, call: Call) -> PushGroup:
     if layout is None:
         try:
             parsed = _parsed(service, body, cut)
-            shapes = _shapes(parsed, key, settings.max_series_per_push, settings.utf8_names)
+            shapes = _shapes(parsed, key, settings)
             native = {
                 name: native_with_labels(message, key.labels) for name, message in parsed.native.items()
             }
@@ -175,18 +186,27 @@ def _parsed(service: Service, body: bytes, cut: Cut | None) -> Parsed:
     return parsed
 
 
-def _shapes(parsed: Parsed, key: GroupKey, limit: int, utf8_names: bool) -> dict[str, FamilyShape]:
+def _shapes(parsed: Parsed, key: GroupKey, settings: Settings) -> dict[str, FamilyShape]:
     if parsed.has_timestamps:
         raise Inconsistent("pushed metrics must not have timestamps")
     # First of all: to make the lines of what is refused anyway would hold everybody else up.
-    if sum(map(count_lines, parsed.families)) > limit:
+    limit = settings.max_series_per_push
+    series = sum(map(count_lines, parsed.families))
+    if series > limit:
         raise TooLarge(f"more than {limit} series in one push: DECK_MAX_SERIES_PER_PUSH is {limit}")
+    # A long URL stands in each line, a protobuf histogram's labels in each of its own.
+    labels = series * len(key.id) + sum(map(count_labels, parsed.families))
+    if labels > _MOST_LABELS * settings.max_body_bytes:
+        raise TooLarge(
+            f"{series} series with {labels} characters of labels: "
+            f"want at most {_MOST_LABELS} times DECK_MAX_BODY_BYTES, which is {settings.max_body_bytes}"
+        )
     shapes: dict[str, FamilyShape] = {}
     for family in parsed.families:
         why = is_reserved(family.name)
         if why is not None:
             raise Inconsistent(f'the name "{family.name}" {why}')
-        check_family(family, utf8_names=utf8_names)
+        check_family(family, utf8_names=settings.utf8_names)
         check_not_the_decks(family, key)
         shapes[family.name] = compile_family(family, key.labels)
     return shapes

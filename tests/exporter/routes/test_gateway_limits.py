@@ -10,6 +10,7 @@ import pytest
 
 from exporter.errors import REASONS
 from exporter.grouping import MAX_GROUP_BYTES, group_key
+from exporter.protobuf import PROTOBUF, new_family, write_delimited
 from exporter.sql_store import SqlStore
 from exporter.store import Batch, GroupRow
 from tests.exporter.conftest import Starter
@@ -113,6 +114,29 @@ def test_a_push_over_the_limit_is_refused_before_its_lines_are_made(make_deck: S
     assert (answer.status, "DECK_MAX_SERIES_PER_PUSH is 3" in answer.text) == (413, True)
     assert deck.metrics()["exporter_groups"] == 0
     assert make_deck(DECK_MAX_SERIES_PER_PUSH="4").send("PUT", JOB, body).status in (200, 400)
+
+
+def test_a_long_url_does_not_stand_in_many_lines(deck: Deck) -> None:
+    """A request of half a megabyte makes no gigabytes; a long URL or many series alone are taken."""
+    url, body = f"/metrics/job/j/l/{'v' * 60_000}", b"".join(b"m%d 1\n" % n for n in range(2000))
+    answer = deck.send("PUT", url, body)
+    assert (answer.status, "2000 series with 1200" in answer.text) == (413, True)
+    assert "16 times DECK_MAX_BODY_BYTES" in answer.text
+    assert deck.send("PUT", url, b"m 1\n").status == 200
+    assert deck.send("PUT", JOB, body).status == 200
+
+
+@pytest.mark.parametrize(("buckets", "status"), [(2000, 413), (20, 200)])
+def test_a_long_label_does_not_stand_in_many_buckets(deck: Deck, buckets: int, status: int) -> None:
+    """Protobuf says a histogram's labels once, the text says them in each line."""
+    family = new_family()
+    family.name, family.type = "h", 4
+    metric = family.metric.add()
+    metric.label.add(name="a", value="v" * 60_000)
+    for bound in range(buckets):
+        metric.histogram.bucket.add(upper_bound=bound, cumulative_count=1)
+    answer = deck.send("PUT", JOB, write_delimited([family]), {"Content-Type": PROTOBUF})
+    assert (answer.status, "DECK_MAX_BODY_BYTES" in answer.text) == (status, status == 413)
 
 
 def test_every_reason_is_counted_from_zero(deck: Deck) -> None:
