@@ -17,7 +17,16 @@ from exporter.layout import Layout
 from exporter.state import Draft, Group
 from exporter.store import TradeKey
 
-__all__ = ["DeleteGroup", "NoTrades", "PushGroup", "Wipe", "check_room", "forget_engine", "remove_group"]
+__all__ = [
+    "DeleteGroup",
+    "NoTrades",
+    "PushGroup",
+    "Wipe",
+    "check_groups",
+    "check_room",
+    "forget_engine",
+    "remove_group",
+]
 
 
 class NoTrades:
@@ -56,12 +65,10 @@ class PushGroup(NoTrades):
         try:
             group = self._group(draft, old)
         except Inconsistent:
-            draft.put_group(
-                gid,
-                old.with_times(failure_time=draft.now)
-                if old
-                else Group(self.key, {}, failure_time=draft.now),
-            )
+            if old is not None:
+                draft.put_group(gid, old.with_times(failure_time=draft.now))
+            elif draft.group_count < self.series_limit:
+                draft.put_group(gid, Group(self.key, {}, failure_time=draft.now))
             raise
         draft.put_group(gid, group, self.text if group.layout is self.layout else None)
         if self.replace:
@@ -71,6 +78,7 @@ class PushGroup(NoTrades):
     def _group(self, draft: Draft, old: Group | None) -> Group:
         if self.refusal is not None or self.layout is None:
             raise self.refusal or Inconsistent("nothing was read")
+        check_groups(draft, old, self.series_limit)
         layout = self.layout
         failure_time = old.failure_time if old else 0.0
         ttl = self.ttl_seconds if self.ttl_seconds is not None else (old.ttl_seconds if old else None)
@@ -137,6 +145,19 @@ def check_room(draft: Draft, old: Group | None, wanted: int, limit: int, compute
     if after > limit and max(more, computed) > 0:
         raise LimitReached(
             f"{after} series after this push: DECK_MAX_SERIES is {limit}; delete groups nobody pushes"
+        )
+
+
+def check_groups(draft: Draft, old: Group | None, limit: int) -> None:
+    """Refuse a new group where there are as many as there may be series: each shows two times of its own.
+
+    Raises:
+        LimitReached: There are.
+    """
+    if old is None and draft.group_count >= limit:
+        raise LimitReached(
+            f"{draft.group_count + 1} groups after this push: DECK_MAX_SERIES is {limit}, for groups as for "
+            "series; delete groups nobody pushes, or raise it"
         )
 
 

@@ -18,7 +18,7 @@ from exporter.deck import engine_families, engine_group, merge_push
 from exporter.errors import Conflict, Invalid, PreconditionFailed
 from exporter.families import Chunk, FamilyShape, compile_family, fill
 from exporter.grouping import group_key
-from exporter.groups import NoTrades, check_room, remove_group
+from exporter.groups import NoTrades, check_groups, check_room, remove_group
 from exporter.messages import AlertIn, AlertsIn, BreakerIn, MetricsIn, TradeIn, WeightsIn
 from exporter.records import EVERY_ENGINE, BreakerChange, BreakerDoc, Trade, WeightsDoc
 from exporter.room import computed_growth
@@ -144,6 +144,7 @@ class PushEngine(NoTrades):
         pairs = [(engine, strategy) for strategy in self.push.pnl_by_strategy or ()]
         more = computed_growth(draft, {engine}, pairs, self.push.breaker or ())
         wanted = sum(len(shape.prefixes) for shape in new_shapes.values())
+        check_groups(draft, old, self.series_limit)
         check_room(draft, old, wanted, self.series_limit, more)
         draft.state.index.replace(key.id, known, new_shapes)
         know_engine(draft, engine)

@@ -316,6 +316,7 @@ class Draft:
         self.history_seq = state.history_seq
         self.series = state.series
         self.computed = state.computed
+        self.group_count = len(state.groups)
         self.hollow: dict[str, str | None] = {}
         self.wiped = False
 
@@ -329,6 +330,7 @@ class Draft:
         """Let the group become this; `text` is what the store may keep of it, where that is known."""
         old = self.group(group_id)
         self.series += (group.series if group else 0) - (old.series if old else 0)
+        self.group_count += (group is not None) - (old is not None)
         self.groups[group_id] = group
         if text is not None:
             self.texts[group_id] = text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from pathlib import Path
 from urllib.parse import quote
@@ -71,6 +72,37 @@ def test_each_limit_is_named(make_deck: Starter) -> None:
     assert shown['exporter_push_rejections_total{reason="limit_reached"}'] == 1
     assert shown["exporter_series"] == 3
     assert shown["exporter_series_limit"] == 5
+
+
+def test_groups_without_series_are_limited_too(make_deck: Starter) -> None:
+    """Each shows when it was pushed; at the limit a refused push leaves no group of its own behind."""
+    deck = make_deck(DECK_MAX_SERIES="5")
+    for n in range(4):
+        assert deck.send("PUT", f"/metrics/job/e{n}", b"").status == 200
+    assert deck.send("PUT", "/metrics/job/e4", b"m 1\nm 1\n").status == 400
+    for path in ("/metrics/job/e5", "/metrics/push"):
+        answer = deck.send("POST", path, {"info": {"version": "1"}} if path == "/metrics/push" else b"")
+        assert (answer.status, "6 groups after this push: DECK_MAX_SERIES is 5" in answer.text) == (429, True)
+    assert deck.send("PUT", "/metrics/job/e6", b"m 1\nm 1\n").status == 400
+    assert deck.send("PUT", "/metrics/job/e0", b"m 1\n").status == 200
+    assert deck.send("PUT", "/metrics/job/e1", b"m 1\nm 1\n").status == 400
+    shown = deck.metrics()
+    assert (shown["exporter_groups"], shown["exporter_series"]) == (5, 1)
+    assert shown['push_failure_time_seconds{instance="",job="e1"}'] > 0
+    assert deck.send("DELETE", "/metrics/job/e0").status == 202
+    assert deck.send("PUT", "/metrics/job/e7", b"m 1\n").status == 200
+
+
+def test_groups_of_one_batch_count_together(make_deck: Starter) -> None:
+    """What waits for the same commit is over the limit as what came one by one."""
+    deck = make_deck(DECK_MAX_SERIES="3")
+
+    async def together() -> list[int]:
+        calls = [deck.request(m, f"/metrics/job/{j}", b"") for m, j in zip(("PUT",) * 4, "abcd", strict=True)]
+        calls += [deck.request("DELETE", "/metrics/job/a"), deck.request("PUT", "/metrics/job/e", b"")]
+        return [answer.status for answer in await asyncio.gather(*calls)]
+
+    assert deck.run(together()) == [200, 200, 200, 429, 202, 200]
 
 
 @pytest.mark.parametrize("letter", ["x", "😀"])
