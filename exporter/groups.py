@@ -141,11 +141,16 @@ def check_room(draft: Draft, old: Group | None, wanted: int, limit: int, compute
         LimitReached: They would, and there are more of them than before.
     """
     more = wanted - (old.series if old else 0)
-    after = draft.series + draft.computed + more + computed
+    stay = draft.computed + computed
+    after = draft.series + more + stay
     if after > limit and max(more, computed) > 0:
-        raise LimitReached(
-            f"{after} series after this push: DECK_MAX_SERIES is {limit}; delete groups nobody pushes"
-        )
+        advice = "delete groups nobody pushes, or raise it"
+        if stay:
+            advice = (
+                f"{stay} of them are of trades, breakers and shares, which stay when groups go: "
+                f"raise it{', or delete groups nobody pushes' if draft.series else ''}"
+            )
+        raise LimitReached(f"{after} series after this push: DECK_MAX_SERIES is {limit}; {advice}")
 
 
 def check_groups(draft: Draft, old: Group | None, limit: int) -> None:

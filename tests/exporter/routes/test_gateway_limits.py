@@ -12,10 +12,12 @@ import pytest
 from exporter.errors import REASONS
 from exporter.grouping import MAX_GROUP_BYTES, group_key
 from exporter.protobuf import PROTOBUF, new_family, write_delimited
+from exporter.records import BREAKERS
 from exporter.sql_store import SqlStore
+from exporter.state import BREAKER_SERIES, TOTALS_SERIES
 from exporter.store import Batch, GroupRow
 from tests.exporter.conftest import Starter
-from tests.exporter.deck import Deck
+from tests.exporter.deck import TRADE, Deck
 
 JOB = "/metrics/job/j"
 
@@ -72,6 +74,27 @@ def test_each_limit_is_named(make_deck: Starter) -> None:
     assert shown['exporter_push_rejections_total{reason="limit_reached"}'] == 1
     assert shown["exporter_series"] == 3
     assert shown["exporter_series_limit"] == 5
+
+
+def test_the_answer_over_the_limit_says_what_helps(make_deck: Starter) -> None:
+    """Series of trades and breakers stay when groups go, so deleting is advised only where it makes room."""
+    deck = make_deck(DECK_MAX_SERIES="60")
+
+    def refused(path: str, body: object) -> str:
+        answer = deck.send("POST", path, body)
+        assert (answer.status, "DECK_MAX_SERIES is 60" in answer.text) == (429, True)
+        return answer.text
+
+    assert "; delete groups nobody pushes, or raise it" in refused(JOB, b'm{a="%d"} 1\n' * 61 % (*range(61),))
+    assert deck.send("POST", "/metrics/push", {"engine": "e", "equity_usd": 1}).status == 200
+    kept = BREAKER_SERIES * len(BREAKERS)
+    told = refused("/trades", {**TRADE, "engine": "e2"})
+    assert f"; {kept * 2 + TOTALS_SERIES} of them are of trades, breakers and shares, which stay" in told
+    assert "raise it, or delete groups nobody pushes" in told
+    assert deck.send("DELETE", "/metrics/job/trading_engine/instance/e").status == 202
+    told = refused("/trades", {**TRADE, "engine": "e2"})
+    assert "stay when groups go: raise it" in told
+    assert "delete groups" not in told
 
 
 def test_groups_without_series_are_limited_too(make_deck: Starter) -> None:
