@@ -127,7 +127,8 @@ class SqlStore:
 
         @sa.event.listens_for(engine, "connect")
         def _configure(connection: Any, _record: Any) -> None:
-            # Transactions are begun by us, with BEGIN IMMEDIATE; the driver's own begin would come late.
+            # Transactions are begun by us: the driver's own begin comes late, only before the first write.
+            # A plain BEGIN is enough: whoever has the lock file is the only writer.
             connection.isolation_level = None
             cursor = connection.cursor()
             cursor.execute("PRAGMA journal_mode=WAL")

@@ -318,7 +318,6 @@ class Draft:
         self.computed = state.computed
         self.group_count = len(state.groups)
         self.hollow: dict[str, str | None] = {}
-        self.wiped = False
 
     def group(self, group_id: str) -> Group | None:
         """The group as it will be."""
@@ -414,7 +413,7 @@ class Draft:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.groups or self.touches_deck or self.history or self.wiped)
+        return not (self.groups or self.touches_deck or self.history)
 
     def rollback(self) -> None:
         """Forget it all."""

@@ -50,7 +50,6 @@ class Batch:
     Attributes:
         groups: By id; None removes.
         engines: By name; None removes.
-        wipe: Every group goes first.
     """
 
     groups: Mapping[str, GroupRow | None] = field(default_factory=dict)
