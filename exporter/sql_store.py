@@ -8,6 +8,7 @@ so commits of all processes stand in one order.
 from __future__ import annotations
 
 import fcntl
+import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,6 +102,7 @@ class SqlStore:
             dialect,
         )
         self._begun: sa.Transaction | None = None
+        self._crowded = False  # the last commit failed; its log may have taken all the room there was
         self._in_doubt = False  # what is there may not go on from what was read
         self._deck_revision = 0
         self._kept_commits = kept_commits
@@ -168,7 +170,7 @@ class SqlStore:
     def begin(self, seen: int, wanted: Collection[TradeKey]) -> tuple[Snapshot, dict[TradeKey, Trade]]:
         """Lock, catch up, and look the trades up."""
         try:
-            self._begun = self._connected().begin()
+            self._begun = self._start()
             if not self.shared:
                 return Snapshot(revision=seen), self._find_trades(self._writer, wanted)
             if self._in_doubt:
@@ -202,18 +204,20 @@ class SqlStore:
         """Write the batch in one transaction."""
         try:
             if self._begun is None:
-                self._begun = self._connected().begin()
+                self._begun = self._start()
             self._write(batch, revision)
             swept_to = self._sweep(revision)
             self._begun.commit()
             self._begun = None
         except BaseException as error:
+            self._crowded = self._sqlite
             self.abandon()  # whatever it was: the next commit must not take this one along
             if isinstance(error, (sa.exc.SQLAlchemyError, self._driver_error)):
                 raise self._failure(error) from error
             if isinstance(error, StoreRefused):  # an old entry of the journal cannot be read any more
                 raise CommitFailed(str(error)) from error
             raise
+        self._crowded = False
         if self._journal is not None:
             self._journal.committed()
         if batch.touches_deck:
@@ -221,6 +225,12 @@ class SqlStore:
         if None in batch.groups.values() or None in batch.engines.values():
             self._removed_at = revision
         self._swept_to = swept_to
+
+    def _start(self) -> sa.Transaction:
+        connection = self._connected()
+        if self._crowded:
+            self._crowded = not _empty_log(connection)
+        return connection.begin()
 
     def _failure(self, error: Exception) -> CommitFailed:
         inner = getattr(error, "orig", None) or error
@@ -406,6 +416,23 @@ class SqlStore:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _empty_log(connection: Connection) -> bool:
+    """Move SQLite's log into the database, whatever its length, and give its room back; whether that went.
+
+    By itself it does so after 16 MiB only, which a small disk does not have.  It does not wait for readers.
+    """
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute("PRAGMA busy_timeout=0")
+        busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError:  # no room for that either: the commit to come says so
+        return False
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+        cursor.close()
+    return not busy
 
 
 def want_utf8(engine: Engine) -> None:

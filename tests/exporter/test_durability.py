@@ -18,6 +18,7 @@ import pytest
 
 from exporter.sql_store import SqlStore
 from scripts.native import free_port
+from tests.exporter.deck import TRADE
 from tests.exporter.nursery import Nursling, call
 
 KILLS = 20
@@ -120,8 +121,8 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
     exporter.start()
     assert exporter.call("PUT", "/metrics/job/a", b"m 1\n")[0] == 200
     unlimited = resource.prlimit(exporter.pid, resource.RLIMIT_FSIZE)
-    size = (tmp_path / "deck.db-wal").stat().st_size
-    resource.prlimit(exporter.pid, resource.RLIMIT_FSIZE, (size + 2000, unlimited[1]))
+    # Neither for the log, which is longer than that already, nor to move it into the database.
+    resource.prlimit(exporter.pid, resource.RLIMIT_FSIZE, (20_000, unlimited[1]))
     big = b"".join(b'x{i="%d"} 1\n' % i for i in range(500))
     status, line = exporter.call("PUT", "/metrics/job/b", big)
     assert status == 503
@@ -136,6 +137,25 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
     exporter.kill()
     exporter.start()
     assert sum('job="b"' in name and name.startswith("x{") for name in exporter.samples()) == 500
+    exporter.stop()
+    store = SqlStore(f"sqlite:///{tmp_path}/deck.db")
+    assert store.check() == []
+    store.close()
+
+
+def test_a_log_that_took_all_the_room_is_moved_to_its_place(tmp_path: Path) -> None:
+    """A small disk is not full for ever: with room for the database the next push is taken."""
+    exporter = Nursling(free_port(), tmp_path)
+    exporter.start()
+    assert exporter.call("PUT", "/metrics/job/a", b"m 1\n")[0] == 200
+    size = (tmp_path / "deck.db-wal").stat().st_size
+    resource.prlimit(exporter.pid, resource.RLIMIT_FSIZE, (size + 2000, resource.RLIM_INFINITY))
+    body = b"".join(b'x{i="%d"} 1\n' % i for i in range(100))
+    assert [exporter.call("PUT", "/metrics/job/b", body)[0] for _ in range(3)] == [503, 200, 200]
+    assert exporter.call("POST", "/trades", TRADE)[0] == 200
+    exporter.kill()
+    exporter.start()
+    assert sum('job="b"' in name and name.startswith("x{") for name in exporter.samples()) == 100
     exporter.stop()
     store = SqlStore(f"sqlite:///{tmp_path}/deck.db")
     assert store.check() == []
