@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from deckrails.dotenv import KNOWN
-from exporter.errors import SettingsError
+from exporter.errors import Invalid, SettingsError
+from exporter.messages import check_name
 from exporter.operations import AlertRule
 from exporter.store_url import read_store_url, shown_url
 
@@ -85,7 +86,8 @@ class Settings(BaseModel):
         """DECK_ALERT_BREAKERS as rules.
 
         Raises:
-            SettingsError: A part that is not ALERTNAME=BREAKER or ALERTNAME=BREAKER:latch, or an alert twice.
+            SettingsError: A part that is not ALERTNAME=BREAKER or ALERTNAME=BREAKER:latch, a breaker that is
+                no name, or an alert twice.
         """
         rules: dict[str, AlertRule] = {}
         for part in filter(None, (part.strip() for part in self.alert_breakers.split(","))):
@@ -100,6 +102,10 @@ class Settings(BaseModel):
                     f"DECK_ALERT_BREAKERS has {alertname!r} twice: want one breaker for an alert "
                     "(its own label `breaker` may name a second)"
                 )
+            try:
+                check_name(breaker, "DECK_ALERT_BREAKERS", "breaker")
+            except Invalid as error:
+                raise SettingsError(f"DECK_ALERT_BREAKERS has {part[:60]!r}: {error}") from None
             rules[alertname] = AlertRule(breaker, latch=bool(colon))
         return rules
 

@@ -42,6 +42,8 @@ def test_every_known_name_is_a_setting_and_the_other_way_round() -> None:
         ("DECK_ALERT_BREAKERS", "A=b:hold"),
         ("DECK_ALERT_BREAKERS", "A=b,B=c,A=c"),
         ("DECK_READ_AUTH", "1"),
+        ("DECK_ALERT_BREAKERS", f"A={'b' * 129}"),
+        ("DECK_ALERT_BREAKERS", "A=b\tc"),
         ("DECK_TOKENS_FILE", "/nowhere/tokens"),
         ("DECK_TLS_CERT", __file__),
         ("DECK_STORE_URL", "nonsense"),
