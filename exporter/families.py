@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from exporter.errors import Inconsistent
+from exporter.errors import Inconsistent, TooLarge
 from exporter.golang import go_float
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "header",
     "pick",
     "shown_name",
+    "too_many_series",
 ]
 
 _Key = TypeVar("_Key", str, bytes)
@@ -209,6 +210,11 @@ def _check_name(what: str, name: str, family: str, alphabet: re.Pattern[str], *,
         raise Inconsistent(f'invalid {what} name "{name}" in the family "{family}"')
     if len(name) > MAX_NAME:
         raise Inconsistent(f"a {what} name has {len(name)} characters: want at most {MAX_NAME}")
+
+
+def too_many_series(limit: float) -> TooLarge:
+    """The error of a push beyond its limit."""
+    return TooLarge(f"more than {limit} series in one push: DECK_MAX_SERIES_PER_PUSH is {limit}")
 
 
 def count_lines(family: Family) -> int:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 
 from exporter.errors import ParseError
-from exporter.families import CONSTANT_ZERO, Family, Metric, Parsed
+from exporter.families import CONSTANT_ZERO, Family, Metric, Parsed, too_many_series
 from exporter.golang import go_char, go_quote
 
 __all__ = ["canonical_number", "parse_text"]
@@ -85,9 +85,10 @@ _COMMENT = re.compile(rb"# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) ([^ \t\\][^\\]
 
 
 class _Body:
-    """What has been read so far."""
+    """What has been read so far, and for how many series more there is room."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_series: float = math.inf) -> None:
+        self.max_series = self.room = max_series
         self.families: dict[str, _Building] = {}
         self.values: list[bytes] = []
         self.counts: list[int] = []
@@ -140,6 +141,7 @@ class _Body:
         if kind not in ("summary", "histogram", "gaugehistogram"):
             self.values.append(number)
             family.metrics.append(Metric(labels, slot))
+            self._take_room()
             return
         point_label = "quantile" if kind == "summary" else "le"
         own = tuple(pair for pair in labels if pair[0] != point_label)
@@ -160,6 +162,12 @@ class _Body:
             point = float(canonical_number(bound) or b"nan")
             if not math.isnan(point):
                 group.points.append((point, slot))
+                self._take_room()
+
+    def _take_room(self) -> None:
+        self.room -= 1
+        if self.room < 0:
+            raise too_many_series(self.max_series)
 
     @staticmethod
     def _count(number: bytes, family: _Building, role: str, line: int) -> bytes:
@@ -187,16 +195,20 @@ class _Body:
         return Parsed(tuple(families), self.values, tuple(self.counts), self.has_timestamps)
 
 
-def parse_text(body: bytes, *, accept_crlf: bool = False, utf8_names: bool = False) -> Parsed:
+def parse_text(
+    body: bytes, *, accept_crlf: bool = False, utf8_names: bool = False, max_series: float = math.inf
+) -> Parsed:
     """Families of a body in text format 0.0.4.
 
     Args:
         body: The whole exposition.
         accept_crlf: Take CRLF line ends, which the reference refuses.
         utf8_names: Take any UTF-8 metric and label name, in quotes.
+        max_series: Read no further than to one more: a long file pushed by mistake is soon refused.
 
     Raises:
         ParseError: `text format parsing error in line N: …`.
+        TooLarge: It has more series.
     """
     if accept_crlf:
         body = body.replace(b"\r\n", b"\n")
@@ -205,7 +217,7 @@ def parse_text(body: bytes, *, accept_crlf: bool = False, utf8_names: bool = Fal
     except UnicodeDecodeError as error:
         bad = body.count(b"\n", 0, error.start) + 1
         raise ParseError(f"text format parsing error in line {bad}: invalid UTF-8") from None
-    out = _Body()
+    out = _Body(max_series)
     lines = body.split(b"\n")
     last = len(lines)
     plain, sample, comment = _PLAIN.match, _SAMPLE.match, _COMMENT.match

@@ -18,6 +18,7 @@ from exporter.families import (
     compile_family,
     count_labels,
     count_lines,
+    too_many_series,
 )
 from exporter.grouping import GroupKey, group_key, parse_labels
 from exporter.groups import DeleteGroup, PushGroup
@@ -177,7 +178,12 @@ def _parsed(service: Service, body: bytes, cut: Cut | None) -> Parsed:
     known = service.memo.parsed(cut)
     if known is not None:
         return known
-    parsed = parse_text(body, accept_crlf=settings.accept_crlf, utf8_names=settings.utf8_names)
+    parsed = parse_text(
+        body,
+        accept_crlf=settings.accept_crlf,
+        utf8_names=settings.utf8_names,
+        max_series=settings.max_series_per_push,
+    )
     for slot in parsed.counts:
         if _MAX_COUNT < float(parsed.values[slot]) < math.inf:
             raise ParseError(
@@ -193,7 +199,7 @@ def _shapes(parsed: Parsed, key: GroupKey, settings: Settings) -> dict[str, Fami
     limit = settings.max_series_per_push
     series = sum(map(count_lines, parsed.families))
     if series > limit:
-        raise TooLarge(f"more than {limit} series in one push: DECK_MAX_SERIES_PER_PUSH is {limit}")
+        raise too_many_series(limit)
     # A long URL stands in each line, a protobuf histogram's labels in each of its own.
     labels = series * len(key.id) + sum(map(count_labels, parsed.families))
     if labels > _MOST_LABELS * settings.max_body_bytes:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.errors import CallerError, ParseError
+from exporter.errors import CallerError, ParseError, TooLarge
 from exporter.families import (
     Chunk,
     FamilyShape,
@@ -217,3 +217,18 @@ def test_a_long_value_takes_memory_as_long_as_itself(value: bytes, end: bytes) -
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 25 * len(value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'm{a="1"} 1\nm{a="2"} 1\nm{a="3"} 1\n',
+        b'# TYPE s summary\ns{quantile="0"} 1\ns_sum 1\ns{quantile="1"} 1\ns 1\ns{quantile="2"} 1\n',
+        b'# TYPE h histogram\nh_bucket{le="1"} 1\nn 1\nh_count 1\n n 2\n',
+    ],
+)
+def test_a_body_of_too_many_series_is_not_read_on(body: bytes) -> None:
+    """What stands behind the first that is too many is not looked at; lines that are no series count not."""
+    assert len(parse_text(body, max_series=3).values) >= 3
+    with pytest.raises(TooLarge, match="more than 2 series in one push: DECK_MAX_SERIES_PER_PUSH is 2"):
+        parse_text(body + b"no sample\n", max_series=2)
