@@ -203,6 +203,7 @@ class Sender:
             try:
                 self.spool.append(body)
             except SpoolError as fault:
+                self._check_open()  # closed in the middle by a signal handler: memory is no place then
                 self._spool_fault = fault
             else:
                 self._spooled += self._away

@@ -216,7 +216,10 @@ class Spool:
         active.size += written  # last, and no call between these: by the size an interrupted append is judged
 
     def _count_what_was_written(self, fd: int, active: _Segment, line: bytes) -> None:
-        grown = os.fstat(fd).st_size - active.size
+        try:
+            grown = os.fstat(fd).st_size - active.size
+        except OSError:  # closed by a signal handler, or a disk that fails: the first fault is told
+            return
         if grown == len(line):
             self._note_written(active, grown)
         elif grown > 0:

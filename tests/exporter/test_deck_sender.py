@@ -515,6 +515,23 @@ def test_a_trade_that_meets_the_close_half_way_is_refused_and_not_lost(
     assert sender.counters().held == 0
 
 
+def test_a_trade_whose_push_a_signal_handler_closes_is_refused_and_not_lost(
+    make: Senders, deck: StandInDeck, tmp_path: Path
+) -> None:
+    """The handler runs in the middle of the write; nobody would look into memory afterwards."""
+
+    class Interrupted(Spool):
+        def append(self, body: bytes) -> None:
+            sender._closed_because = "closed"  # what the handler's close would leave, without its waits
+            self.close()
+            super().append(body)
+
+    sender = make(spool=Interrupted(tmp_path / "interrupted"))
+    with pytest.raises(DeckClosedError):
+        sender.offer_trade(trade(0))
+    assert sender.counters().held == 0
+
+
 def test_a_trade_no_deck_would_take_is_set_aside_by_a_close_that_has_no_time(
     make: Senders, deck: StandInDeck, caplog: pytest.LogCaptureFixture
 ) -> None:

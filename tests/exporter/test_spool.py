@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -74,6 +75,22 @@ def test_ctrl_c_in_the_middle_of_an_append_costs_no_record_that_comes_after(
         there = [body(0), body(1), body(2)] if taken is None else [body(0), body(2)]
         assert bodies(spool.peek(9)) == there
         assert (spool.pending, spool.damaged) == (len(there), 0)
+
+
+def test_a_close_in_the_middle_of_an_append_is_a_spool_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal handler that closes the client interrupts the very push it makes impossible."""
+    spool = Spool(tmp_path / "spool")
+
+    def closed(fd: int, line: bytes) -> int:
+        spool.close()
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", closed)
+        with pytest.raises(SpoolError, match="Bad file descriptor"):
+            spool.append(body(0))
 
 
 def test_a_fork_in_the_middle_of_an_append_does_not_hang_the_child(tmp_path: Path) -> None:
