@@ -35,6 +35,7 @@ _WORDS = {
     "array": "a list",
     "object": "an object",
 }
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _SHOWN = 60
 """Characters of a wrong value that an answer repeats."""
 
@@ -74,7 +75,12 @@ def reader(shape: type[_T], root: str = "", *, part: bool = False) -> Callable[[
 
 def _no_json(text: str, body: bytes, root: str) -> CallerError:
     try:
-        return _not_finite(_loaded(body), root) or Malformed(f"the body is not JSON: {text}")
+        known = _not_finite(_loaded(body), root)
+        half = _SURROGATE.search(body)
+        if known is None and half is not None:
+            # The reader waits for the other half and then says that the end is missing.
+            text = f"{half[0].decode()} is half of a character"
+        return known or Malformed(f"the body is not JSON: {text}")
     except _NotJsonError:
         return Malformed(f"the body is not JSON: {text}")
 

@@ -188,3 +188,13 @@ def test_whatever_comes_is_read_or_refused(
     except CallerError as refused:
         assert refused.status in (400, 422)
         assert refused.detail
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "\\uDFFF", "\\ud800x"])
+def test_half_a_character_is_called_so(half: str) -> None:
+    """Not a body that ends too early, which sends people looking for what cut it."""
+    body = f'{{"tripped": true, "reason": "{half}"}}'.encode()
+    with pytest.raises(Malformed, match=r"\\u[dD][89fF]\w\w is half of a character"):
+        read_breaker(body)
+    whole = rb'{"tripped": true, "reason": "\ud83d\ude00"}'
+    assert read_breaker(whole).reason == "\U0001f600"
