@@ -118,8 +118,10 @@ def test_whatever_is_pushed_the_strict_reader_reads_all_of_it(bodies: list[str])
     assert not missing or any("le" in dict(labels) and dict(labels)["le"][0] == "-" for _, labels, _ in want)
 
 
-def test_what_pythons_client_pushes_keeps_its_types() -> None:
+def test_what_pythons_client_pushes_keeps_its_types(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its creation times, gauges of their own in text, stand among the lines they belong to."""
+    # Its default, which our own programs switch off for all of their process.
+    monkeypatch.setattr("prometheus_client.metrics._use_created", True)
     registry = CollectorRegistry()
     counter = Counter("jobs", "j", ["kind"], registry=registry)
     for kind in "ab":
