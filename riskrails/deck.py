@@ -6,6 +6,7 @@ dead network, a dead exporter and a dead thread look the same: the state grows o
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import threading
@@ -29,6 +30,10 @@ AGE_STEP_SECONDS = 0.2
 """Ages are rounded up to it, so that a reader gets the same object for that long."""
 REVALIDATE_SECONDS = 5.0
 """How long unchanged answers (304) stand in for a whole one: an unchanged gauge's age travels only there."""
+CHUNK_BYTES = 1024
+LARGEST_ANSWER = 16 * 2**20
+LONGEST_SECONDS = 86_400.0
+"""Of an interval or a timeout: a thread cannot wait for any number."""
 UNKNOWN = (0.0, math.inf)
 """The value and age of what nobody has pushed."""
 
@@ -168,14 +173,33 @@ class _HttpTransport:
 
     def __call__(self, etag: str | None) -> tuple[int, str | None, Any]:
         headers = {"If-None-Match": etag} if etag else None
+        until = time.monotonic() + 2.0 * self._timeout  # to connect, and for the answer
         try:
-            answer = self._session.get(
-                self._url, params=self._params, headers=headers, timeout=self._timeout, allow_redirects=False
-            )
-            body = answer.json() if answer.status_code == requests.codes.ok else None
-        except (requests.RequestException, ValueError) as error:
+            with self._session.get(
+                self._url,
+                params=self._params,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                content = self._content(answer, until)
+            body = json.loads(content) if answer.status_code == requests.codes.ok else None
+        # Of requests, of a CA bundle that is not there; of no JSON, of a page of brackets.
+        except (OSError, ValueError, RecursionError) as error:
             raise DeckError(f"{self._url}: {error}") from error
         return answer.status_code, answer.headers.get("ETag"), body
+
+    def _content(self, answer: requests.Response, until: float) -> bytes:
+        """The whole body, in bounds: what is no deck may send without end."""
+        parts: list[bytes] = []
+        for part in answer.iter_content(CHUNK_BYTES):
+            parts.append(part)
+            if len(parts) * CHUNK_BYTES > LARGEST_ANSWER:
+                raise DeckError(f"{self._url}: more than {LARGEST_ANSWER} bytes: is it a deck?")
+            if time.monotonic() > until:
+                raise DeckError(f"{self._url}: the answer was not whole in {self._timeout:g} s")
+        return b"".join(parts)
 
     def close(self) -> None:
         """Close the kept-alive connection."""
@@ -228,8 +252,12 @@ class DeckState:
             ("timeout_seconds", timeout_seconds),
             ("allocator_period_seconds", allocator_period_seconds),
         ):
-            if not 0.0 < as_number(value) < math.inf:
-                raise RiskInputError("E_DECK", name, f"{name}={value!r}: want seconds above 0")
+            longest = math.inf if name == "allocator_period_seconds" else LONGEST_SECONDS
+            if not 0.0 < as_number(value) <= longest or value == math.inf:
+                bound = "" if longest == math.inf else f", at most {longest:g}"
+                raise RiskInputError("E_DECK", name, f"{name}={value!r}: want seconds above 0{bound}")
+        if url is not None and not isinstance(url, str):
+            raise RiskInputError("E_DECK", "url", f"url={url!r}: want a text")
         self._http: _HttpTransport | None = None
         if transport is None:
             self._http = transport = _HttpTransport(
@@ -240,6 +268,7 @@ class DeckState:
             )
         self._transport = transport
         self._interval = interval_seconds
+        self._patience = 2.0 * timeout_seconds + 1.0
         self._period = allocator_period_seconds
         self._now = now
         self._fetching = threading.Lock()
@@ -337,6 +366,10 @@ class DeckState:
             self.refresh()
         except DeckError:
             return False  # counted and kept in last_error; the state grows old by itself
+        except Exception as error:  # noqa: BLE001 - the thread must not end while there is somebody to ask
+            self.errors_total += 1
+            self.last_error = f"{type(error).__name__}: {error}"
+            return False
         return True
 
     def _loop(self) -> None:
@@ -347,7 +380,8 @@ class DeckState:
         """Stop asking; what was known stays readable and grows old."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join()
+            # A question on its way ends by itself, and its thread with it.
+            self._thread.join(self._patience)
             self._thread = None
         if self._http is not None:
             self._http.close()

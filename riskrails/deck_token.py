@@ -20,6 +20,8 @@ def deck_token(given: str | None, environ: Mapping[str, str]) -> str | None:
         RiskInputError: E_DECK; the file cannot be read, or a header cannot carry the token.  It is not shown.
     """
     token, name = given, "token"
+    if given is not None and not isinstance(given, str):
+        raise RiskInputError("E_DECK", "token", f"token is a {type(given).__name__}: want a text")
     if token is None:
         token, name = environ.get("DECK_TOKEN"), "DECK_TOKEN"
         file = environ.get("DECK_TOKEN_FILE")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import re
 import shutil
 import sys
@@ -239,7 +240,7 @@ def render_stack(
         ReceiverError: A receiver is half set up, or a secret file cannot be read.
         ValueError: An interval or a scale that is not positive.
     """
-    if interval_seconds is not None and interval_seconds < 0.001:
+    if interval_seconds is not None and not 0.001 <= interval_seconds < math.inf:
         raise ValueError(f"interval_seconds={interval_seconds:g}: want at least 0.001")
     if not 0 < time_scale <= 1:
         raise ValueError(f"time_scale={time_scale:g}: want above 0, at most 1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -419,3 +420,91 @@ def test_an_exporter_that_is_away_is_counted_not_raised() -> None:
         assert deck.last_error is not None
         assert "127.0.0.1:9/status" in deck.last_error
         assert size(RiskRails(state=deck)).reasons == ("HALTED",)
+
+
+class _Stranger(BaseHTTPRequestHandler):
+    """Something at the deck's address that is none."""
+
+    answer: bytes = b""
+    endless = False
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        if not self.endless:
+            self.send_header("Content-Length", str(len(self.answer)))
+        self.end_headers()
+        self.wfile.write(self.answer)
+        try:
+            while self.endless:
+                self.wfile.write(b" " * 65536)
+        except OSError:
+            return  # who asked has had enough
+
+    def log_message(self, *arguments: Any) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.mark.parametrize(
+    ("answer", "endless", "said"),
+    [
+        (b"[" * 100_000, False, "recursion"),
+        (b"<html>", False, "Expecting value"),
+        (b"\xff", False, "utf-8"),
+        (b"{", True, "more than 16777216 bytes|was not whole in"),
+    ],
+    ids=["brackets", "a page", "no text", "without end"],
+)
+def test_whatever_answers_the_thread_goes_on_asking(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, endless: bool, said: str
+) -> None:
+    """It is a failure like any other: counted, told, and asked again."""
+    monkeypatch.setattr(_Stranger, "answer", answer)
+    monkeypatch.setattr(_Stranger, "endless", endless)
+    with HTTPServer(("127.0.0.1", 0), _Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        with DeckState(f"http://127.0.0.1:{server.server_address[1]}", interval_seconds=0.01) as deck:
+            while deck.errors_total < 3:
+                assert deck._thread is not None and deck._thread.is_alive()
+            assert re.search(said, str(deck.last_error))
+            assert size(RiskRails(state=deck)).reasons == ("HALTED",)
+        server.shutdown()
+        thread.join()
+
+
+def test_a_bundle_that_is_not_there_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be there again a moment later."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with DeckState("https://127.0.0.1:1", interval_seconds=60.0) as deck:
+        assert deck.errors_total == 1
+        assert "/nowhere/ca.pem" in str(deck.last_error)
+
+
+def test_a_mistake_of_ours_does_not_end_the_thread() -> None:
+    """Nobody would ask again, and the engine stay halted until it is started anew."""
+
+    class Broken:
+        def __call__(self, etag: str | None) -> tuple[int, str | None, Any]:
+            raise ZeroDivisionError("one of ours")
+
+    with DeckState(transport=Broken(), interval_seconds=0.001) as deck:
+        while deck.errors_total < 3:
+            assert deck._thread is not None and deck._thread.is_alive()
+        assert deck.last_error == "ZeroDivisionError: one of ours"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("interval_seconds", 1e10),
+        ("timeout_seconds", 86_401.0),
+        ("allocator_period_seconds", math.inf),
+        ("url", 5),
+        ("token", b"x"),
+    ],
+)
+def test_a_setting_no_thread_could_use_is_refused(name: str, value: Any) -> None:
+    """At once and by name, not by a thread that ends."""
+    with pytest.raises(RiskInputError) as refused:
+        DeckState(**{name: value})
+    assert (refused.value.code, refused.value.field) == ("E_DECK", name)
