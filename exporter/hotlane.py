@@ -66,13 +66,16 @@ class HotProtocol(HttpToolsProtocol):
         self._limit = self.exporter.service.settings.max_body_bytes
         self._head: bytes | None = None
         self._again = b""
+        self._reading = self._trailing = False
+        self._between = True
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
         self._last = data
+        self._between = not self._reading
         super().data_received(data)
         while self._again:
-            self._last, self._again = self._again, b""
+            self._last, self._again, self._between = self._again, b"", True
             super().data_received(self._last)
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -94,13 +97,15 @@ class HotProtocol(HttpToolsProtocol):
         """
         line = _REQUEST_LINE.match(self._last)
         busy = self.cycle is not None and not self.cycle.response_complete
-        if line and not busy and _NOT_ASCII.search(line[0]):
+        # Where the data went on with a body, what looks like a request line is of whoever wrote that body.
+        if line and not busy and self._between and _NOT_ASCII.search(line[0]):
             escaped = _NOT_ASCII.sub(lambda byte: b"%%%02X" % byte[0][0], line[0])
             self.parser = httptools.HttpRequestParser(self)
+            self._reading = False
             self.data_received(escaped + self._last[line.end() :])
             return
         unknown = isinstance(sys.exception(), httptools.HttpParserInvalidMethodError)
-        if busy or not line or not unknown:
+        if busy or not line or not unknown or not self._between:
             super().send_400_response(msg)
             return
         method, path = line[1].decode(), unquote(line[2].decode())
@@ -110,8 +115,19 @@ class HotProtocol(HttpToolsProtocol):
         self._pending.keep_alive = False
         self._answer(reply)
 
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._reading, self._trailing = True, False
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; a trailer says nothing of who sends a request, nor of what (RFC 9110, 6.5.1)."""
+        if not self._trailing:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Choose the way."""
+        self._trailing = True
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             line = (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
             kept = (b"%s: %s\r\n" % pair for pair in self.headers if pair[0] != b"upgrade")
@@ -147,6 +163,7 @@ class HotProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Hand a whole push on."""
+        self._reading = False
         if self._head is not None:
             return
         if self._body is None:

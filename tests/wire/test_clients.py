@@ -187,6 +187,40 @@ def test_a_question_for_another_protocol_is_passed_over(port: int) -> None:
     )
 
 
+def test_a_trailer_is_no_header(port: int) -> None:
+    """What follows a chunked body brings no token, hides no origin and sets no time to live."""
+
+    def chunked(headers: str, trailer: str, path: str = "/metrics/job/tr") -> bytes:
+        head = f"PUT {path} HTTP/1.1\r\nHost: x\r\n{headers}Transfer-Encoding: chunked\r\n\r\n"
+        return f"{head}5\r\nm1 1\n\r\n0\r\n{trailer}\r\n".encode()
+
+    token = f"Authorization: Bearer {TOKEN}\r\n"
+    assert talk(port, chunked("", token), 1) == [b"401 Unauthorized"]
+    evil = chunked(f"{token}Origin: http://evil\r\n", "Origin: http://x\r\n")
+    assert talk(port, evil, 1) == [b"403 Forbidden"]
+    assert talk(port, chunked(token, "X-Group-TTL: abc\r\n"), 1) == [b"200 OK"]
+    push = chunked("", token, "/metrics/push").replace(b"PUT", b"POST")
+    assert talk(port, push, 1) == [b"401 Unauthorized"]
+
+
+def test_a_body_is_never_read_as_a_request(port: int) -> None:
+    """Not even where it looks like one and what follows it is not of the alphabet."""
+    body = request("PUT", "/metrics/job/smügg", b"m 1\n")
+    head = f"PUT /metrics/job/victim HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(head)
+        assert talk(port, request("GET", "/-/healthy", b""), 1) == [b"200 OK"]  # the head has been read
+        connection.sendall(body + "GET /metrics/job/ä HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        got = b""
+        while more := connection.recv(65536):
+            got += more
+    assert b"401 Unauthorized" in got
+    # What was queued before this is on the page once this is answered.
+    assert talk(port, request("PUT", "/metrics/job/after", b"m 1\n"), 1) == [b"200 OK"]
+    assert 'job="sm' not in page(port)
+
+
 def test_unusual_requests_are_answered_as_usual(port: int) -> None:
     """Chunked bodies, Expect, Connection: close, a query and a body over the limit."""
     chunked = request("PUT", "/metrics/job/odd", b"").replace(
