@@ -20,6 +20,8 @@ _WHOLE_BOUND = re.compile(rb'(?<=[{,])(le="-?[0-9]+)("\} )')
 _WHOLE_QUANTILE = re.compile(rb'(?<=[{,])(quantile="-?[0-9]+)("\} )')
 """A point label as Go writes a whole number; it stands last, and no other label may have its name."""
 _NEGATIVE_BOUND = re.compile(rb'[{,]le="-[^"]*"\} ')
+_QUOTED_NAME = re.compile(rb'\A\{"(?:[^"\\]|\\.)*",?')
+_LAST_LABEL = re.compile(rb',?le="[^"]*"\Z')
 _QUANTILE = re.compile(rb'[{,]quantile="([^"]*)"\} ')
 # A line's number is what follows its last blank; each of these looks at no byte twice.
 _NEGATIVE = re.compile(rb' -[^ "}\n]*\n')
@@ -127,12 +129,14 @@ def _numbers(pattern: re.Pattern[bytes], lines: bytes) -> Iterator[tuple[int, by
 
 
 def _without_sums(name: str, lines: bytes) -> bytes:
-    """A histogram without its sums: with negative observations they may fall, and the format forbids it.
+    """Metrics with negative bounds without their sums: those may fall, and the format forbids it.
 
     It forbids a count without a sum too; the +Inf bucket is the count.
     """
+    each = lines.splitlines(keepends=True)
+    below = {_LAST_LABEL.sub(b"", _metric(line)) for line in each if _NEGATIVE_BOUND.search(line)}
     gone = (_start(f"{name}_sum"), _start(f"{name}_count"))
-    return b"".join(line for line in lines.splitlines(keepends=True) if not line.startswith(gone))
+    return b"".join(line for line in each if not (line.startswith(gone) and _metric(line) in below))
 
 
 def _with_created(name: str, kind: str, lines: bytes, created: bytes) -> bytes | None:
@@ -150,6 +154,11 @@ def _with_created(name: str, kind: str, lines: bytes, created: bytes) -> bytes |
         if line.startswith(last):
             merged.append(times.pop(_labels(line), b""))
     return None if times else b"".join(merged)
+
+
+def _metric(line: bytes) -> bytes:
+    """The labels without a name, which stands among them if it is not of the old alphabet."""
+    return _QUOTED_NAME.sub(b"{", _labels(line))
 
 
 def _labels(line: bytes) -> bytes:

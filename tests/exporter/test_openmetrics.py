@@ -174,6 +174,22 @@ def test_a_type_stands_where_its_rules_are_kept(body: str, found: dict[str, str]
     assert kinds(page(body)) == found
 
 
+def test_a_metric_loses_its_sum_for_its_own_negative_bounds_only() -> None:
+    """Those of another group leave it alone, and so do those of another metric of the group."""
+    above, below = (
+        f'h_bucket{{x="{x}",le="{x}"}} 1\nh_bucket{{x="{x}",le="+Inf"}} 1\n'
+        f'h_sum{{x="{x}"}} {x}\nh_count{{x="{x}"}} 1\n'
+        for x in (1, -1)
+    )
+    head = "# TYPE h histogram\n"
+    text = page(head + above, head + below, head + above + below)
+    assert kinds(text) == {"h": "histogram"}
+    kept = {(s.name, s.labels["job"], s.labels["x"]) for f in read_openmetrics(text) for s in f.samples}
+    sums = {(name, job, "1") for name in ("h_sum", "h_count") for job in "02"}
+    assert {one for one in kept if one[0] != "h_bucket"} == sums
+    assert {("h_bucket", job, x) for job, x in (("0", "1"), ("1", "-1"), ("2", "1"), ("2", "-1"))} <= kept
+
+
 def test_only_a_lines_own_point_label_is_written_anew() -> None:
     """A histogram may have a label quantile, a summary one named le: they are no bounds here."""
     text = page(
