@@ -21,9 +21,17 @@ class _Others(logging.Handler):
     """Lines of libraries, in our form."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger(record.name).log(
-            record.levelno, record.getMessage(), exc_info=record.exc_info or None
-        )
+        level = max(logging.DEBUG, min(logging.CRITICAL, record.levelno // 10 * 10))
+        try:
+            structlog.get_logger(record.name).log(
+                level, record.getMessage(), exc_info=record.exc_info or None, **_stack(record)
+            )
+        except Exception:  # noqa: BLE001 - who logs must not be ended by what they log
+            self.handleError(record)
+
+
+def _stack(record: logging.LogRecord) -> dict[str, str]:
+    return {"stack": record.stack_info} if record.stack_info else {}
 
 
 def configure_logging(level: str, form: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 
 import pytest
 import structlog
@@ -45,3 +46,20 @@ def test_a_closed_standard_error_ends_nobody(monkeypatch: pytest.MonkeyPatch) ->
     gone.close()
     structlog.get_logger().error("nobody reads this")
     assert gone.closed
+
+
+def test_what_a_library_logs_is_in_our_form_and_ends_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    """Levels of its own, a stack; a line that cannot be made is left out."""
+    configure_logging("info", "json")
+    library = logging.getLogger("a.library")
+    library.warning("went %s", "wrong")
+    library.warning("went %d", "wrong")
+    library.log(35, "between two levels")
+    library.warning("where", stack_info=True)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line["level"], line["event"]) for line in lines] == [
+        ("warning", "went wrong"),
+        ("warning", "between two levels"),
+        ("warning", "where"),
+    ]
+    assert "test_what_a_library_logs" in lines[2]["stack"]
