@@ -8,6 +8,7 @@ so commits of all processes stand in one order.
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ _CHECKPOINT_PAGES = 4000
 """16 MiB of log between checkpoints: one long commit in a thousand instead of one in a hundred (JC)."""
 _CACHE_KIB = 8 * 1024
 _LOOKUP = 500
+_LOOK_COMMITS = 64
+"""After so many commits the disk's room is looked at (JC): the log grows by some hundred kB meanwhile."""
 _POSTGRES_OPTIONS = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=10s"
 """A replica that hangs while it holds the commit lock loses it; the others answer 503 until then."""
 _LIMIT_EXCEEDED = "54"
@@ -102,7 +105,7 @@ class SqlStore:
             dialect,
         )
         self._begun: sa.Transaction | None = None
-        self._crowded = False  # the last commit failed; its log may have taken all the room there was
+        self._crowded = False  # the log has taken, or soon will, all the room there is
         self._in_doubt = False  # what is there may not go on from what was read
         self._deck_revision = 0
         self._kept_commits = kept_commits
@@ -186,7 +189,7 @@ class SqlStore:
             return snapshot, self._find_trades(self._writer, wanted)
         except BaseException as error:
             self.abandon()
-            if isinstance(error, sa.exc.SQLAlchemyError):
+            if isinstance(error, (sa.exc.SQLAlchemyError, self._driver_error)):
                 raise self._failure(error) from error
             raise
 
@@ -217,7 +220,7 @@ class SqlStore:
             if isinstance(error, StoreRefused):  # an old entry of the journal cannot be read any more
                 raise CommitFailed(str(error)) from error
             raise
-        self._crowded = False
+        self._crowded = self._sqlite and revision % _LOOK_COMMITS == 0 and _is_crowded(self._url)
         if self._journal is not None:
             self._journal.committed()
         if batch.touches_deck:
@@ -416,6 +419,16 @@ class SqlStore:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _is_crowded(url: sa.URL) -> bool:
+    """Whether SQLite's log could soon not be moved any more: that needs as much room again as it has."""
+    log = Path(f"{url.database}-wal")
+    try:
+        room = os.statvfs(log.parent)
+        return room.f_bavail * room.f_frsize < 2 * log.stat().st_size
+    except OSError:  # there is no log yet
+        return False
 
 
 def _empty_log(connection: Connection) -> bool:
