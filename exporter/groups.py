@@ -89,14 +89,7 @@ class PushGroup(NoTrades):
             check_room(draft, old, sum(len(s.prefixes) for s in new_shapes.values()), self.series_limit)
             draft.state.index.replace(self.key.id, old_shapes, new_shapes)
             if not whole and old is not None:
-                # The families that stay are as old as they were.
-                kept = {
-                    name: chunk
-                    if chunk.pushed_at is not None
-                    else dataclasses.replace(chunk, pushed_at=old.push_time)
-                    for name, chunk in old.chunks.items()
-                }
-                chunks = {**kept, **self._chunks(layout, draft.now)}
+                chunks = {**kept_chunks(old), **self._chunks(layout, draft.now)}
                 return Group(
                     self.key, chunks, push_time=draft.now, failure_time=failure_time, ttl_seconds=ttl
                 )
@@ -116,6 +109,16 @@ class PushGroup(NoTrades):
             name: Chunk(shape, fill(shape, self.values), native.get(name), pushed_at)
             for name, shape in layout.shapes.items()
         }
+
+
+def kept_chunks(old: Group | None) -> dict[str, Chunk]:
+    """Families that stay when others of their group are pushed: they are as old as they were."""
+    if old is None:
+        return {}
+    return {
+        name: chunk if chunk.pushed_at is not None else dataclasses.replace(chunk, pushed_at=old.push_time)
+        for name, chunk in old.chunks.items()
+    }
 
 
 def check_alone(draft: Draft, key: GroupKey) -> None:

@@ -18,7 +18,7 @@ from exporter.deck import engine_families, engine_group, merge_push
 from exporter.errors import Conflict, Invalid, PreconditionFailed
 from exporter.families import Chunk, FamilyShape, compile_family, fill
 from exporter.grouping import group_key
-from exporter.groups import NoTrades, check_groups, check_room, remove_group
+from exporter.groups import NoTrades, check_groups, check_room, kept_chunks, remove_group
 from exporter.messages import AlertIn, AlertsIn, BreakerIn, MetricsIn, TradeIn, WeightsIn
 from exporter.records import EVERY_ENGINE, BreakerChange, BreakerDoc, Trade, WeightsDoc
 from exporter.room import computed_growth
@@ -138,7 +138,7 @@ class PushEngine(NoTrades):
             )
         # A strategy map that became empty leaves no family behind.
         ours = {name for name in known if name.startswith("trading_") and name not in shapes} & _ENGINE_NAMES
-        chunks = {name: chunk for name, chunk in (old.chunks if old else {}).items() if name not in ours}
+        chunks = {name: chunk for name, chunk in kept_chunks(old).items() if name not in ours}
         chunks.update({name: Chunk(shape, fill(shape, parsed.values)) for name, shape in shapes.items()})
         new_shapes = {name: chunk.shape for name, chunk in chunks.items()}
         pairs = [(engine, strategy) for strategy in self.push.pnl_by_strategy or ()]

@@ -187,6 +187,7 @@ class State:
         series: Series of pushed groups; `computed` of what the deck's records add to the exposition.
         mortal: Groups with a time to live of their own.
         hollow: Groups with an empty label, by their id without it.
+        restored: How often the whole of a store was taken over.
         unreadable: Groups of the store that could not be read and are not shown.
     """
 
@@ -206,6 +207,7 @@ class State:
     unreadable: set[str] = field(default_factory=set)
     revision: int = 0
     deck_revision: int = 0
+    restored: int = 0
 
     def __post_init__(self) -> None:
         self.forget_deck()
@@ -228,9 +230,12 @@ class State:
         return self.series + self.computed
 
     @property
-    def shown(self) -> tuple[int, int, int]:
-        """Changes with what any /status shows: the deck's revision, how many groups, how many series."""
-        return self.deck_revision, len(self.groups), self.all_series
+    def shown(self) -> tuple[int, int, int, int]:
+        """Changes with what any /status shows: the deck's revision, how many groups, how many series.
+
+        And with each taking over of a whole store, which may have another past under the same numbers.
+        """
+        return self.deck_revision, len(self.groups), self.all_series, self.restored
 
     def next_end(self) -> float:
         """When the first hold of a breaker ends by itself, epoch seconds; infinity if none does."""

@@ -136,7 +136,7 @@ class Writer:
         self._released = True
         self._announce()
 
-    async def changed(self, seconds: float, seen: tuple[int, int, int]) -> bool:
+    async def changed(self, seconds: float, seen: tuple[int, int, int, int]) -> bool:
         """Whether within so many seconds the state shows something else than `seen`; False too at the end."""
         try:
             async with asyncio.timeout(seconds):
@@ -357,6 +357,7 @@ def restore(state: State, snapshot: Snapshot) -> None:
     if snapshot.whole:
         snapshot.groups = {**dict.fromkeys(state.groups), **snapshot.groups}
         state.forget_deck()
+        state.restored += 1
     mark = state.index.mark()
     for gid in snapshot.groups:
         known = state.groups.get(gid)

@@ -328,3 +328,14 @@ def test_a_writer_that_dies_answers_who_waits_and_refuses_who_comes(monkeypatch:
 
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         bench.run(work())
+
+
+def test_a_store_taken_over_whole_is_a_change() -> None:
+    """Its numbers may be those of before, and what they number another past."""
+    state = State(Index())
+    before = state.shown
+    restore(state, Snapshot(whole=True))
+    assert state.shown != before
+    before = state.shown
+    restore(state, Snapshot())
+    assert state.shown == before

@@ -373,6 +373,19 @@ def test_what_is_taken_is_there_after_a_restart(
     assert deck.send("GET", "/api/v1/metrics").status == 200
 
 
+def test_an_engines_push_leaves_others_families_their_time(deck: Deck) -> None:
+    """What somebody pushed into an engine's group is not as young as the engine's own."""
+    deck.send("POST", "/metrics/job/trading_engine/instance/default", b"foo 1\n")
+    deck.tick(60)
+    deck.send("POST", "/metrics/push", {"equity_usd": 5})
+    (group,) = deck.send("GET", "/api/v1/metrics").json["data"]
+    times = [
+        datetime.fromisoformat(group[name]["time_stamp"]).timestamp() - START
+        for name in ("foo", "trading_equity_usd")
+    ]
+    assert times == [0, 60]
+
+
 def test_each_family_is_as_old_as_its_last_push(deck: Deck) -> None:
     """A POST of one family leaves the others their time, however they came."""
     deck.send("PUT", JOB, b"a 1\nb 1\n")
