@@ -315,9 +315,9 @@ class Sender:
             self._sync_spool()
             with contextlib.suppress(SpoolError):  # gauges and good trades do not wait for a disk
                 self._bury_misfits()
-            self._tell_of_bad_pushes()
             self._send_gauges()
             self._send_trades()
+            self._tell_of_bad_pushes()  # last: neither a breaker nor a trade waits for a complaint
             self._bury_misfits()
         except DeckError as fault:
             self._note_away(fault)
@@ -378,12 +378,23 @@ class Sender:
 
     def _tell_of_bad_pushes(self) -> None:
         """As with a bad gauge: the deck refuses and counts it, and its alerts see it."""
-        while self._bad_pushes:
-            fault = self._bad_pushes[0]
-            self._herald.tell("a push no deck would take", logging.ERROR, fault=fault)
-            words = {fault.field: [f"not sent: {fault.detail}"]} if fault.field else {}
-            self._post_words(None if fault.field else self._engine, words)
-            self._bad_pushes.popleft()
+        with self._guard:  # those there are now: a tick that pushes badly each time would never let it end
+            taken_now = list(self._bad_pushes)
+            self._bad_pushes.clear()
+        faults: dict[str | None, DeckInputError] = {}
+        for fault in taken_now:
+            faults.setdefault(fault.field, fault)  # one request a field; how many there were is counted
+        waiting = deque(faults.values())
+        try:
+            while waiting:
+                fault = waiting[0]
+                self._herald.tell("a push no deck would take", logging.ERROR, fault=fault)
+                words = {fault.field: [f"not sent: {fault.detail}"]} if fault.field else {}
+                self._post_words(None if fault.field else self._engine, words)
+                waiting.popleft()
+        finally:
+            with self._guard:
+                self._bad_pushes.extendleft(reversed(waiting))
 
     def _send_gauges(self) -> None:
         with self._guard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -17,7 +18,7 @@ from exporter.deck_errors import DeckClosedError, SpoolError
 from exporter.deck_http import DeckHttp, RetryPolicy
 from exporter.deck_sender import Sender
 from exporter.spool import Spool
-from tests.fakes.http_deck import Scripted, StandInDeck
+from tests.fakes.http_deck import Scripted, Seen, StandInDeck
 
 SOON = 20.0
 """Longest wait for something that takes milliseconds; a bound for a broken run, not a measurement."""
@@ -305,6 +306,44 @@ def test_one_bad_gauge_holds_back_no_breaker_and_the_deck_hears_of_it(
     assert sender.flush(SOON)
     assert deck.pushes == [{"breaker": {"equity": True}}, {"equity_usd": "not sent: nan"}]
     assert sender.counters().refused == 1
+
+
+def test_a_tick_that_also_pushes_nothing_each_time_holds_back_no_breaker_and_no_trade(
+    make: Senders, deck: StandInDeck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bad pushes come as fast as the deck hears of them; what is good goes all the same."""
+    sender = make()
+    answer = deck.answer
+
+    def next_tick(seen: Seen) -> Scripted:
+        if seen.body == {}:
+            with contextlib.suppress(DeckClosedError):
+                sender.offer_metrics(None, {})
+        return answer(seen)
+
+    monkeypatch.setattr(deck, "answer", next_tick)
+    sender.offer_metrics(None, {})
+    sender.offer_metrics(None, {"breaker": {"equity": True}})
+    sender.offer_trade(trade(0))
+    sender.flush(1.0)
+    assert {"breaker": {"equity": True}} in deck.pushes
+    assert list(deck.trades) == ["t0"]
+
+
+def test_bad_pushes_of_one_kind_are_one_request_and_wait_while_the_deck_is_away(
+    make: Senders, deck: StandInDeck
+) -> None:
+    """The deck hears of each kind once it is back, however many there were; all are counted."""
+    deck.stop()
+    sender = make()
+    for _ in range(5):
+        sender.offer_metrics(None, {})
+        sender.offer_metrics("", {"equity_usd": 1.0})
+    assert not sender.flush(0.1)
+    deck.start()
+    assert sender.flush(SOON)
+    assert [list(body) for body in deck.pushes] == [[], ["engine"]]
+    assert sender.counters().refused == 10
 
 
 def test_a_gauge_the_deck_refuses_is_left_out_and_the_rest_goes(make: Senders, deck: StandInDeck) -> None:
