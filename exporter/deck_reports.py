@@ -26,7 +26,7 @@ class Counters:
         recovered: Trades found on disk from an earlier process.
         pending: Trades not with the deck yet, on disk and in memory.
         held: Of these, in memory only, because the disk refused them.
-        dropped: Trades lost: disk and memory were full, or unread files of the spool were removed.  Anything
+        dropped: Trades lost: disk and memory were full, or files of the spool were removed or cut.  Anything
             but 0 is an emergency.
         dead_lettered: Trades the deck refused, or that were damaged; kept in the dead-letter file.
         refused: Gauges or pushes that no deck would take or that the deck refused.

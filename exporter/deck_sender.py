@@ -121,6 +121,7 @@ class Sender:
         self._away = False
         self._asked_seconds: float | None = None
         self._spool_fault: SpoolError | None = None
+        self._lost_told = 0
         self._wake = Bell()
         self._hurry = threading.Event()
         self._progress = threading.Condition()
@@ -466,13 +467,22 @@ class Sender:
         if self.spool.restored > restored:
             phrase = "somebody removed the spool's files, they are written again"
             self._herald.tell(phrase, logging.ERROR, directory=self.spool.directory, lost=self.spool.lost)
+            self._lost_told = self.spool.lost
+
+    def _peek(self) -> list[Record]:
+        records = self.spool.peek(BATCH)
+        if self.spool.lost > self._lost_told:
+            self._lost_told = self.spool.lost
+            phrase = "somebody removed the spool's files or cut them short, trades are LOST"
+            self._herald.tell(phrase, logging.CRITICAL, directory=self.spool.directory, lost=self.spool.lost)
+        return records
 
     def _send_trades(self) -> None:
         """Send what waits now; what comes meanwhile is for the next round, or gauges would starve."""
         goal = self.spool.pending + len(self._held)
         gone = 0
         while gone < goal:
-            records = self.spool.peek(BATCH)
+            records = self._peek()
             if records:
                 done = 0
 

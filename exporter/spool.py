@@ -53,7 +53,7 @@ class _Segment:
     path: Path
     size: int
     waiting: int = 0
-    """Records of an earlier process that were not acked when this one opened it."""
+    """Records that are not acked."""
 
 
 class Spool:
@@ -73,7 +73,7 @@ class Spool:
         self.restored = 0
         """How often files that were removed under the spool have been written again."""
         self.lost = 0
-        """Records in removed files that were not open, and so are gone."""
+        """Records in files that were removed before they were open, or cut short, and so are gone."""
         self._segment_bytes = segment_bytes
         self._guard = threading.RLock()  # reentrant: a signal handler may append in the middle of an append
         self._dirty = False
@@ -212,6 +212,7 @@ class Spool:
     def _note_written(self, active: _Segment, written: int) -> None:
         self._torn_tail = False
         self._pending += 1
+        active.waiting += 1
         self._dirty = True
         active.size += written  # last, and no call between these: by the size an interrupted append is judged
 
@@ -234,6 +235,7 @@ class Spool:
                 active.size += written
                 self._torn_tail = True
                 self._pending += 1
+                active.waiting += 1
 
     def sync(self) -> None:
         """Make what was appended before survive the loss of power.
@@ -290,7 +292,7 @@ class Spool:
             self.restored += 1
 
     def _named_fds(self) -> list[int]:
-        return [self._lock_fd, self._cursor_fd, self._fds[self._segments[-1].number]]
+        return [self._lock_fd, self._cursor_fd, *self._fds.values()]
 
     def _restore_lock_and_cursor(self) -> None:
         if not os.fstat(self._lock_fd).st_nlink:
@@ -334,6 +336,27 @@ class Spool:
         self.lost += segment.waiting
         self._pending -= segment.waiting
 
+    def _shrink(self, segment: _Segment, offset: int) -> None:
+        """Go by what is in a file that somebody cut short, or all that comes after it would wait for ever."""
+        fd = self._fds[segment.number]
+        segment.size = os.fstat(fd).st_size
+        if offset > segment.size:  # what is there was appended after the cut: it goes from the start
+            offset = 0 if segment is self._segments[-1] else segment.size
+            self._advance(segment.number, offset)
+        there = 0
+        tail = b"\n"
+        at = offset
+        while at < segment.size and (piece := os.pread(fd, min(READ_BYTES, segment.size - at), at)):
+            there += piece.count(b"\n")
+            tail = piece[-1:]
+            at += len(piece)
+        torn = tail != b"\n"
+        there += torn  # half a record is set aside when it is read
+        self._torn_tail = self._torn_tail or (torn and segment is self._segments[-1])
+        self.lost += max(0, segment.waiting - there)
+        self._pending += there - segment.waiting
+        segment.waiting = there
+
     # -- reading ---------------------------------------------------------------------------------------
 
     @property
@@ -359,7 +382,16 @@ class Spool:
                         return []
                     self._drop_first_segment()
                     continue
-                records, skipped_to = self._read(segment, offset, size, limit)
+                try:
+                    records, skipped_to = self._read(segment, offset, size, limit)
+                except FileNotFoundError:  # removed before it was read: what comes after it is not
+                    with self._guard:
+                        self._give_up(segment)
+                    continue
+                except EOFError:
+                    with self._guard:
+                        self._shrink(segment, offset)
+                    continue
                 if records:
                     return records
                 self._advance(number, skipped_to)  # nothing but damage in this stretch
@@ -376,7 +408,7 @@ class Spool:
         while b"\n" not in chunk and offset + len(chunk) < size:
             piece = os.pread(fd, min(READ_BYTES, size - offset - len(chunk)), offset + len(chunk))
             if not piece:
-                raise SpoolError(f"{segment.path} is shorter than it was: {size} bytes were written")
+                raise EOFError(f"{segment.path} is shorter than it was: {size} bytes were written")
             chunk += piece
         records: list[Record] = []
         at = 0
@@ -390,21 +422,23 @@ class Spool:
                 if records:
                     break  # good ones first; the damage is next when they are acked
                 self._keep_damaged(line)
-                with self._guard:
-                    self._pending -= 1
+                self._forget(segment, 1)
                 self._advance(segment.number, offset + at)
         if not at:  # half a record that the disk could not take back
             self._keep_damaged(chunk)
-            with self._guard:
-                self._pending -= 1
+            self._forget(segment, 1)
             return [], size
         return records, offset + at
 
     def ack(self, record: Record, count: int) -> None:
         """The deck has `count` records, `record` the last of them."""
+        self._forget(self._segments[0], count)  # a segment goes only when all of it is acked
+        self._advance(record.segment, record.end)
+
+    def _forget(self, segment: _Segment, count: int) -> None:
         with self._guard:
             self._pending -= count
-        self._advance(record.segment, record.end)
+            segment.waiting -= count
 
     def _advance(self, number: int, offset: int) -> None:
         # No fsync, and a full disk is no fault: a cursor that is behind repeats trades after a restart, which

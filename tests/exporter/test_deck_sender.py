@@ -516,6 +516,25 @@ def test_trades_outlive_the_removal_of_their_directory(
     assert list(deck.trades) == ids(range(2))
 
 
+def test_a_lost_file_of_an_earlier_process_is_told_and_the_new_trades_go(
+    make: Senders, deck: StandInDeck, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is gone is an emergency for a person, not a reason to send nothing more."""
+    deck.stop()
+    first = make()
+    first.offer_trade(trade(0))
+    assert not first.close(0.1)
+    spool = Spool(make.place)
+    min(make.place.glob("*.log")).unlink()
+    deck.start()
+    second = make(spool=spool)
+    second.offer_trade(trade(1))
+    assert second.flush(SOON)
+    assert list(deck.trades) == ["t1"]
+    assert (second.counters().dropped, second.counters().pending) == (1, 0)
+    assert "trades are LOST: directory=" in caplog.text
+
+
 def test_close_leaves_on_disk_what_the_deck_did_not_take_and_the_next_process_sends_it(
     make: Senders, deck: StandInDeck
 ) -> None:

@@ -164,6 +164,103 @@ def test_what_was_removed_before_it_was_read_is_counted_and_holds_nothing_back(t
         assert bodies(second.peek(9)) == [body(2)]
 
 
+def drained(spool: Spool) -> list[bytes]:
+    """Everything that waits, acked as the deck's answers would."""
+    found: list[bytes] = []
+    while records := spool.peek(3):
+        found += bodies(records)
+        spool.ack(records[-1], len(records))
+    return found
+
+
+def left_by_earlier_processes(place: Path) -> list[Path]:
+    """Two segments of five records each."""
+    for process in range(2):
+        with opened(place) as spool:
+            for number in range(5):
+                spool.append(body(10 * process + number))
+    return sorted(place.glob("*.log"))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_file_that_is_removed_before_it_is_read_holds_nothing_back(tmp_path: Path, which: int) -> None:
+    """The directory is there, one file of it is not: that one is counted, the others go."""
+    files = left_by_earlier_processes(tmp_path / "spool")
+    with opened(tmp_path / "spool") as spool:
+        files[which].unlink()
+        spool.append(body(99))
+        assert drained(spool) == [*(body(10 * (1 - which) + number) for number in range(5)), body(99)]
+        assert (spool.lost, spool.pending) == (5, 0)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("lines", [0.0, 2.0, 2.5])
+def test_a_file_that_is_cut_short_gives_what_is_left_and_holds_nothing_back(
+    tmp_path: Path, which: int, lines: float
+) -> None:
+    """What was cut off is counted, half a record is set aside, the rest goes."""
+    files = left_by_earlier_processes(tmp_path / "spool")
+    with opened(tmp_path / "spool") as spool:
+        os.truncate(files[which], int(files[which].stat().st_size / 5 * lines))
+        spool.append(body(99))
+        want = [[body(10 * process + number) for number in range(5)] for process in range(2)]
+        want[which] = want[which][: int(lines)]
+        assert drained(spool) == [*want[0], *want[1], body(99)]
+        assert (spool.damaged, spool.lost) == ((1, 2) if lines == 2.5 else (0, 5 - lines))
+        assert spool.pending == 0
+
+
+@pytest.mark.parametrize("acked", [0, 3])
+@pytest.mark.parametrize("later", [0, 1, 9])
+def test_the_active_file_cut_to_nothing_takes_and_gives_what_comes_after(
+    tmp_path: Path, acked: int, later: int
+) -> None:
+    """As a shell's `>` does; the spool goes on in the same file, over a restart too."""
+    spool = Spool(tmp_path / "spool")
+    for number in range(5):
+        spool.append(body(number))
+    if acked:
+        spool.ack(spool.peek(acked)[-1], acked)
+    (file,) = (tmp_path / "spool").glob("*.log")
+    os.truncate(file, 0)
+    if later == 1:
+        spool.append(body(5))
+    assert drained(spool) == [body(5)] * (later == 1)
+    assert (spool.lost, spool.pending) == (5 - acked, 0)
+    for number in range(10, 10 + later):
+        spool.append(body(number))
+    abandon(spool)
+    with opened(tmp_path / "spool") as after:
+        assert drained(after) == [body(number) for number in range(10, 10 + later)]
+
+
+def test_the_active_file_cut_in_a_record_does_not_spoil_the_next(tmp_path: Path) -> None:
+    """Once the cut is seen the next record starts on its own line."""
+    with opened(tmp_path / "spool") as spool:
+        for number in range(3):
+            spool.append(body(number))
+        (file,) = (tmp_path / "spool").glob("*.log")
+        os.truncate(file, file.stat().st_size - 30)
+        assert drained(spool) == [body(0)]
+        spool.append(body(3))
+        assert drained(spool) == [body(3)]
+        assert (spool.damaged, spool.lost, spool.pending) == (1, 1, 0)
+
+
+def test_an_older_file_of_this_process_is_written_again_too(tmp_path: Path) -> None:
+    """A cleaner takes the oldest first; it is open here, so nothing of it is lost."""
+    spool = Spool(tmp_path / "spool", segment_bytes=60)
+    for number in range(6):
+        spool.append(body(number))
+        spool.sync()
+    min((tmp_path / "spool").glob("*.log")).unlink()
+    spool.sync()
+    assert (spool.restored, spool.lost) == (1, 0)
+    abandon(spool)
+    with opened(tmp_path / "spool") as after:
+        assert drained(after) == [body(number) for number in range(6)]
+
+
 def test_a_lock_that_is_removed_is_taken_again(tmp_path: Path) -> None:
     """A cleaner takes the oldest file first; two processes must not share a spool for that."""
     with opened(tmp_path / "spool") as spool:
