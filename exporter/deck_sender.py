@@ -253,8 +253,8 @@ class Sender:
         done = self.flush(timeout_seconds)
         with self._guard:
             self._closed_because = CLOSED
+        self._hurry.set()  # before the bell: what it wakes would wait out a fault, and miss the hurry
         self._wake.ring()
-        self._hurry.set()
         self._thread.join(min(timeout_seconds, LONGEST_SECONDS) + sum(self._http.timeout_seconds))
         with self._guard:
             while self._held_to_disk():

@@ -614,6 +614,25 @@ def test_a_close_says_what_it_could_set_aside_nowhere(
     assert "refused trades that the disk did not take: lost=1" in caplog.text
 
 
+def test_the_bell_of_a_close_finds_the_thread_in_a_hurry(
+    make: Senders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Woken before it, a thread that waits out a fault would sleep on, and the close with it."""
+    sender = make()
+    hurried: list[bool] = []
+    ring = sender._wake.ring
+
+    def noted() -> None:
+        if sender._closed_because:
+            hurried.append(sender._hurry.is_set())
+        ring()
+
+    monkeypatch.setattr(sender._wake, "ring", noted)
+    monkeypatch.setattr(sender, "flush", lambda _: True)  # its own hurry is over by then
+    assert sender.close(SOON)
+    assert hurried == [True]
+
+
 def test_the_child_of_a_fork_is_refused_and_the_parent_goes_on(make: Senders, deck: StandInDeck) -> None:
     """The thread and the spool are the parent's; a copy that took trades would lose them."""
     sender = make()
