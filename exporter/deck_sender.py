@@ -194,7 +194,7 @@ class Sender:
                 self._dropped += 1
 
     def _check_open(self) -> None:
-        """The guard is held: what gets past this is in the spool before `close` looks what is left."""
+        """A tick holds the guard: what gets past this is in the spool before `close` looks what is left."""
         if self._closed_because:
             raise DeckClosedError(self._closed_because)
 
@@ -320,6 +320,8 @@ class Sender:
             self._send_trades()
             self._tell_of_bad_pushes()  # last: neither a breaker nor a trade waits for a complaint
             self._bury_misfits()
+        except DeckClosedError:  # not a fault, and not delivered either
+            return False
         except DeckError as fault:
             self._note_away(fault)
             return False
@@ -337,7 +339,7 @@ class Sender:
     def _wait_out_the_fault(self) -> None:
         """Wait before the next round; what comes in meanwhile is synced to disk."""
         until = self._monotonic() + self.pause_seconds(self._failures, self._asked_seconds)
-        while not self._hurry.is_set() and (left := until - self._monotonic()) > 0:
+        while not (self._hurry.is_set() or self._closed_because) and (left := until - self._monotonic()) > 0:
             if self._wake.wait(left) and not self._closed_because:
                 self._sync_spool()
                 self._hurry.wait(min(self._interval, left))
@@ -388,6 +390,7 @@ class Sender:
         waiting = deque(faults.values())
         try:
             while waiting:
+                self._check_open()
                 fault = waiting[0]
                 self._herald.tell("a push no deck would take", logging.ERROR, fault=fault)
                 words = {fault.field: [f"not sent: {fault.detail}"]} if fault.field else {}
@@ -402,6 +405,7 @@ class Sender:
             pushes = self._outbox.take()
         for position, push in enumerate(pushes):
             try:
+                self._check_open()
                 self._send_push(push)
             except DeckError:
                 with self._guard:
@@ -529,6 +533,7 @@ class Sender:
 
     def _deliver(self, bodies: list[bytes], ack: Callable[[int], None]) -> None:
         """Send trades in order; a batch the deck refuses is halved until the one at fault stands alone."""
+        self._check_open()  # once closed, what is left on disk is the next process's
         try:
             answer = self._http.call(
                 "POST", "/trades", b'{"trades":[' + b",".join(bodies) + b"]}", attempts=1

@@ -368,11 +368,12 @@ class Spool:
         """The oldest records that are not acked, at most `limit`; damaged lines are set aside on the way.
 
         Raises:
-            SpoolError: The disk cannot be read.
+            SpoolError: The disk cannot be read, or the spool is closed.
         """
         try:
             while True:
                 with self._guard:
+                    self._check_open()
                     number, offset = self._at
                     segment = self._segments[0]
                     size = segment.size
@@ -401,15 +402,18 @@ class Spool:
             raise SpoolError(f"cannot read the spool {self.directory}: {cause}") from cause
 
     def _read(self, segment: _Segment, offset: int, size: int, limit: int) -> tuple[list[Record], int]:
-        fd = self._fds.get(segment.number)
-        if fd is None:
-            fd = self._fds[segment.number] = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+        with self._guard:
+            self._check_open()  # a file that is opened after the close would be closed by nobody
+            fd = self._fds.get(segment.number)
+            if fd is None:
+                fd = self._fds[segment.number] = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
         chunk = b""
         while b"\n" not in chunk and offset + len(chunk) < size:
             piece = os.pread(fd, min(READ_BYTES, size - offset - len(chunk)), offset + len(chunk))
             if not piece:
                 raise EOFError(f"{segment.path} is shorter than it was: {size} bytes were written")
             chunk += piece
+        self._check_open()  # closed in the middle, the number may have been another file's
         records: list[Record] = []
         at = 0
         while len(records) < limit and (end := chunk.find(b"\n", at)) >= 0:
@@ -429,6 +433,10 @@ class Spool:
             self._forget(segment, 1)
             return [], size
         return records, offset + at
+
+    def _check_open(self) -> None:
+        if self._lock_fd < 0:
+            raise SpoolError(f"the spool {self.directory} is closed")
 
     def ack(self, record: Record, count: int) -> None:
         """The deck has `count` records, `record` the last of them."""

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -612,6 +613,58 @@ def test_a_close_says_what_it_could_set_aside_nowhere(
     sender.offer_trade(trade(0, qty=math.nan))
     assert not sender.close(0.1)
     assert "refused trades that the disk did not take: lost=1" in caplog.text
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_closed_sender_ends_with_the_request_on_its_way_and_sends_nothing_after_it(
+    make: Senders, deck: StandInDeck, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """What is left on disk is the next process's: two that send it would only be in each other's way."""
+    sender = make()
+    answer = deck.answer
+
+    def slow(seen: Seen) -> Scripted:
+        while not sender._closed_because:
+            time.sleep(0.001)
+        return answer(seen)
+
+    deck.stop()  # so that the thread finds all of them at once
+    for number in range(1200):
+        sender.offer_trade(trade(number, qty=-1.0) if refused and number == 0 else trade(number))
+    monkeypatch.setattr(deck, "answer", slow)
+    deck.start()
+    while not deck.seen:
+        time.sleep(0.001)
+    assert not sender.close(0.0)
+    assert not sender._thread.is_alive()
+    assert len(deck.seen) == 1
+    assert sender.spool._fds == {}
+    assert make().flush(SOON)
+    assert sorted(deck.trades) == sorted(ids(range(refused, 1200)))
+
+
+def test_gauges_that_a_close_overtakes_are_not_sent(
+    make: Senders, deck: StandInDeck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread ends with the push on its way, however many engines' gauges wait behind it."""
+    sender = make()
+    answer = deck.answer
+
+    def slow(seen: Seen) -> Scripted:
+        while not sender._closed_because:
+            time.sleep(0.001)
+        return answer(seen)
+
+    deck.stop()
+    for number in range(5):
+        sender.offer_metrics(f"engine{number}", {"equity_usd": 1.0})
+    monkeypatch.setattr(deck, "answer", slow)
+    deck.start()
+    while not deck.seen:
+        time.sleep(0.001)
+    assert not sender.close(0.0)
+    assert not sender._thread.is_alive()
+    assert len(deck.seen) == 1
 
 
 def test_the_bell_of_a_close_finds_the_thread_in_a_hurry(

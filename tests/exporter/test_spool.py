@@ -480,6 +480,16 @@ def test_a_closed_spool_takes_nothing_more(tmp_path: Path) -> None:
         spool.append(body(0))
 
 
+def test_a_closed_spool_gives_nothing_and_opens_nothing(tmp_path: Path) -> None:
+    """What waits is the next process's by then; a file opened now would be closed by nobody."""
+    left_by_earlier_processes(tmp_path / "spool")
+    spool = Spool(tmp_path / "spool")
+    spool.close()
+    with pytest.raises(SpoolError, match="closed"):
+        spool.peek(9)
+    assert spool._fds == {}
+
+
 def test_what_is_sent_can_be_given_back_to_the_disk_and_the_next_records_are_not_lost(tmp_path: Path) -> None:
     """Only when all is sent; afterwards the queue goes on, also over a crash."""
     spool = Spool(tmp_path / "spool")
