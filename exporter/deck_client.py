@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 
 from exporter.deck_answers import receipt, taken, the_status, the_weights
 from exporter.deck_errors import DeckClosedError, DeckError, DeckInputError, SpoolError
-from exporter.deck_http import Answer, DeckHttp, RetryPolicy, deck_url
+from exporter.deck_http import LONGEST_TIMEOUT, Answer, DeckHttp, RetryPolicy, deck_url
 from exporter.deck_payload import (
     encode,
     metrics_payload,
@@ -90,7 +90,7 @@ class DeckClient:
         named = environ.get("DECK_ENGINE") or None if engine is None else engine
         self.engine = None if named is None else text(named, "engine")
         address = deck_url((environ.get("DECK_URL") or DEFAULT_URL) if url is None else url)
-        interval = seconds(interval_seconds, "interval_seconds")
+        interval = seconds(interval_seconds, "interval_seconds", longest=LONGEST_TIMEOUT)
         self._http = DeckHttp(
             address,
             token if token is not None else token_from(environ),

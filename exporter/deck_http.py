@@ -69,8 +69,8 @@ class RetryPolicy:
                 detail=f"attempts is {shown(self.attempts)}: want 1 or more",
                 field="attempts",
             )
-        seconds(self.base_seconds, "base_seconds")
-        seconds(self.cap_seconds, "cap_seconds")
+        seconds(self.base_seconds, "base_seconds", longest=LONGEST_TIMEOUT)
+        seconds(self.cap_seconds, "cap_seconds", longest=LONGEST_TIMEOUT)
 
     def wait_seconds(self, failures: int, dice: Callable[[], float]) -> float:
         """How long to wait after so many failures in a row; `dice` gives a number in [0, 1)."""

@@ -82,14 +82,20 @@ def number(value: Any, field: str) -> float:
     return result  # type: ignore[no-any-return]
 
 
-def seconds(value: Any, field: str, *, endless: bool = False) -> float:
-    """A time span, 0 or more; `endless` takes infinity too."""
+def seconds(value: Any, field: str, *, endless: bool = False, longest: float = math.inf) -> float:
+    """A time span, 0 or more and no longer than `longest`; `endless` takes infinity too."""
     if endless and type(value) is float and value == math.inf:
         return math.inf
     span = number(value, field)
     if span < 0:
         raise DeckInputError(
             error="out_of_range", detail=f"{field} is {shown(value)}: want 0 seconds or more", field=field
+        )
+    if span > longest:
+        raise DeckInputError(
+            error="out_of_range",
+            detail=f"{field} is {shown(value)}: want {longest:.0f} seconds or less",
+            field=field,
         )
     return span
 

@@ -351,3 +351,14 @@ def test_the_default_spool_is_in_the_users_state_directory(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with DeckClient(background=True):
         assert list((tmp_path / "home" / ".local" / "state" / "deckrails" / "spool").iterdir())
+
+
+@pytest.mark.parametrize("span", [86_400.5, 1e10, 1e300])
+def test_a_wait_that_no_lock_can_count_is_refused_at_the_start(tmp_path: Path, span: float) -> None:
+    """In the thread it would be an overflow, and the end of all sending."""
+    with pytest.raises(DeckInputError, match=r"interval_seconds is .*: want 86400 seconds or less"):
+        DeckClient(background=True, spool_dir=tmp_path, interval_seconds=span)
+    with pytest.raises(DeckInputError, match=r"base_seconds is .*: want 86400 seconds or less"):
+        RetryPolicy(base_seconds=span)
+    with pytest.raises(DeckInputError, match=r"cap_seconds is .*: want 86400 seconds or less"):
+        RetryPolicy(cap_seconds=span)
