@@ -283,7 +283,8 @@ class DeckClient:
         done = self._sender.close(longest) if self._sender is not None else True
         self._closed = True
         self._http.close()
-        _senders.discard(self)  # last: a close that was interrupted is made up for at the exit
+        if self._sender is None or self._sender.closed:
+            _senders.discard(self)  # last: a close that was interrupted is made up for at the exit
         return done
 
     def __enter__(self) -> Self:

@@ -125,7 +125,9 @@ class Sender:
         self._wake = Bell()
         self._hurry = threading.Event()
         self._progress = threading.Condition()
+        self._closing = threading.RLock()  # reentrant: a signal handler may close in the middle of a close
         self._closed_because: str | None = None
+        self._all_sent: bool | None = None
         if spool.pending:
             self._herald.tell(
                 "trades of an earlier process are on disk and will be sent", trades=spool.pending
@@ -248,9 +250,17 @@ class Sender:
 
     def close(self, timeout_seconds: float) -> bool:
         """Send what can be sent in the time, keep the rest on disk, end the thread; whether all was sent."""
-        if self._closed_because:
-            return True
-        done = self.flush(timeout_seconds)
+        if not self._closing.acquire(timeout=min(timeout_seconds, LONGEST_SECONDS)):
+            return False  # another thread's close goes on
+        try:
+            if self._all_sent is None:  # else closed; what an interrupt stopped half-way is done again
+                self._all_sent = self._close(timeout_seconds)
+            return self._all_sent
+        finally:
+            self._closing.release()
+
+    def _close(self, timeout_seconds: float) -> bool:
+        done = self._delivered >= self._offered if self._closed_because else self.flush(timeout_seconds)
         with self._guard:
             self._closed_because = CLOSED
         self._hurry.set()  # before the bell: what it wakes would wait out a fault, and miss the hurry
@@ -282,11 +292,18 @@ class Sender:
         self._http.close()
         return done and not pending and not held and not self._misfits
 
+    @property
+    def closed(self) -> bool:
+        """Whether a close came to its end."""
+        return self._all_sent is not None
+
     def after_fork_in_child(self) -> None:
         """Make this copy refuse everything; the parent's goes on untouched."""
         self._closed_because = (
             f"this client is of the process before the fork: make one in process {os.getpid()}"
         )
+        self._all_sent = True  # of what is the child's own: nothing
+        self._closing = threading.RLock()
         self._guard = threading.RLock()
         self._progress = threading.Condition()
         self._http.forget()

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -613,6 +614,65 @@ def test_a_close_says_what_it_could_set_aside_nowhere(
     sender.offer_trade(trade(0, qty=math.nan))
     assert not sender.close(0.1)
     assert "refused trades that the disk did not take: lost=1" in caplog.text
+
+
+def test_a_second_close_says_what_the_first_said(make: Senders, deck: StandInDeck) -> None:
+    """Trades left on disk are not sent by asking again."""
+    sent = make()
+    sent.offer_trade(trade(0))
+    assert sent.close(SOON)
+    assert sent.close(SOON)
+    deck.stop()
+    left = make()
+    left.offer_trade(trade(1))
+    assert not left.close(0.1)
+    assert not left.close(0.1)
+
+
+def test_a_close_that_is_interrupted_is_made_up_for_by_the_next(
+    make: Senders, deck: StandInDeck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in its last wait: what waits in memory comes to disk, and the spool is free for another."""
+    deck.stop()
+    spool = FullDisk(tmp_path / "full")
+    sender = make(spool=spool)
+    sender.offer_trade(trade(0))
+
+    def interrupted(timeout: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sender._thread, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sender.close(0.1)
+    spool.full = False
+    assert not sender.close(0.1)
+    after = Spool(tmp_path / "full")
+    assert after.pending == 1
+    after.close()
+
+
+def test_a_close_beside_another_threads_close_does_not_say_done_before_it_is(
+    make: Senders, deck: StandInDeck
+) -> None:
+    """It waits as long as it may, and then says that not all is sent."""
+    sender = make()
+    begun, end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with sender._closing:  # as the other close does from its beginning to its end
+            begun.set()
+            end.wait(SOON)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    begun.wait(SOON)
+    meanwhile = sender.close(0.01), sender.closed
+    end.set()
+    other.join()
+    assert meanwhile == (False, False)
+    assert sender.close(SOON)
+    assert sender.closed
 
 
 @pytest.mark.parametrize("refused", [False, True])
