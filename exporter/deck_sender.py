@@ -238,8 +238,7 @@ class Sender:
         self._check_open()
         deadline = self._monotonic() + min(timeout_seconds, LONGEST_SECONDS)
         target = self._offered
-        self._hurry.set()
-        self._wake.ring()
+        self.hurry()
         with self._progress:
             while self._delivered < target:
                 left = deadline - self._monotonic()
@@ -247,6 +246,17 @@ class Sender:
                     return False
                 self._progress.wait(left)
         return True
+
+    def hurry(self) -> None:
+        """Send what waits now, whatever the thread waits for."""
+        self._hurry.set()
+        self._wake.ring()
+
+    def stop(self) -> None:
+        """Take nothing more, and let the thread end after the request on its way; `close` is still due."""
+        with self._guard:
+            self._closed_because = self._closed_because or CLOSED
+        self.hurry()  # the hurry before the bell: a thread woken in between would wait out a fault
 
     def close(self, timeout_seconds: float) -> bool:
         """Send what can be sent in the time, keep the rest on disk, end the thread; whether all was sent."""
@@ -261,10 +271,7 @@ class Sender:
 
     def _close(self, timeout_seconds: float) -> bool:
         done = self._delivered >= self._offered if self._closed_because else self.flush(timeout_seconds)
-        with self._guard:
-            self._closed_because = CLOSED
-        self._hurry.set()  # before the bell: what it wakes would wait out a fault, and miss the hurry
-        self._wake.ring()
+        self.stop()
         self._thread.join(min(timeout_seconds, LONGEST_SECONDS) + sum(self._http.timeout_seconds))
         with self._guard:
             while self._held_to_disk():

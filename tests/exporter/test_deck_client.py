@@ -362,3 +362,32 @@ def test_a_wait_that_no_lock_can_count_is_refused_at_the_start(tmp_path: Path, s
         RetryPolicy(base_seconds=span)
     with pytest.raises(DeckInputError, match=r"cap_seconds is .*: want 86400 seconds or less"):
         RetryPolicy(cap_seconds=span)
+
+
+def test_the_exit_gives_all_clients_one_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each thread is told to end before the first is waited for, and all waits fit in one."""
+    with StandInDeck() as gone:
+        pass
+    monkeypatch.setattr(deck_client, "_senders", set())
+    monkeypatch.setattr(deck_client, "EXIT_SECONDS", 0.1, raising=False)
+    clients = [
+        DeckClient(gone.url, engine=f"engine{number}", background=True, spool_dir=tmp_path)
+        for number in range(3)
+    ]
+    senders = [client._sender for client in clients if client._sender]
+    given: list[float] = []
+    ended: list[bool] = []
+
+    def noted(client: DeckClient, timeout_seconds: float) -> bool:
+        given.append(timeout_seconds)
+        ended.append(all(sender._closed_because for sender in senders))
+        return close(client, timeout_seconds)
+
+    close = DeckClient.close
+    monkeypatch.setattr(DeckClient, "close", noted)
+    for number, client in enumerate(clients):
+        client.push_trade(trade(number))
+    deck_client._close_at_exit()
+    assert given == [0.0] * 3
+    assert ended == [True] * 3
+    assert not deck_client._senders
