@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import queue
 import random
 import threading
 import time
@@ -20,6 +19,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from exporter.deck_answers import receipt, taken
+from exporter.deck_bell import Bell
 from exporter.deck_errors import (
     DeckClosedError,
     DeckError,
@@ -57,29 +57,6 @@ LONGEST_SECONDS: Final = 86_400.0
 CLOSED: Final = "this client is closed: make a new one"
 PATIENCE: Final = RetryPolicy(base_seconds=0.25, cap_seconds=5.0)
 """Waits between rounds while the deck is away; there is no last attempt."""
-
-
-class Bell:
-    """Wakes the thread.  Not an Event: its lock is not reentrant, and a signal handler may push too."""
-
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._rung = False
-
-    def ring(self) -> None:
-        """Wake the waiting thread, or let its next wait return at once."""
-        if not self._rung:
-            self._rung = True
-            self._queue.put(None)
-
-    def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Whether it was rung; what was offered before a ring is seen after the wait."""
-        try:
-            self._queue.get(timeout=timeout_seconds)
-        except queue.Empty:
-            return False
-        self._rung = False
-        return True
 
 
 class Sender:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import threading
 import zlib
@@ -27,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from exporter.dead_letters import write_letter
 from exporter.deck_errors import SpoolError
 
 __all__ = ["Record", "Spool"]
@@ -503,26 +503,7 @@ class Spool:
         Raises:
             SpoolError: The disk did not take it; the caller must keep the record in the queue.
         """
-        trade = body if isinstance(body, str) else body.decode("utf-8", errors="backslashreplace")
-        try:
-            shown = json.loads(trade)
-        except ValueError:
-            shown = trade
-        line = json.dumps({"trade": shown, **reason}).encode() + b"\n"
-        try:
-            fd = os.open(self.dead_letters, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                start = os.fstat(fd).st_size
-                if os.write(fd, line) != len(line):
-                    os.ftruncate(fd, start)
-                    raise SpoolError(f"cannot write {self.dead_letters}: the disk took half a record")
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        except OSError as cause:
-            if isinstance(cause, SpoolError):
-                raise
-            raise SpoolError(f"cannot write {self.dead_letters}: {cause}") from cause
+        write_letter(self.dead_letters, body, reason)
 
     def _keep_damaged(self, line: bytes) -> None:
         self.set_aside(line, {"error": "damaged", "detail": "the line was torn or damaged on disk"})
