@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -675,12 +675,8 @@ def test_a_close_beside_another_threads_close_does_not_say_done_before_it_is(
     assert sender.closed
 
 
-@pytest.mark.parametrize("refused", [False, True])
-def test_a_closed_sender_ends_with_the_request_on_its_way_and_sends_nothing_after_it(
-    make: Senders, deck: StandInDeck, monkeypatch: pytest.MonkeyPatch, refused: bool
-) -> None:
-    """What is left on disk is the next process's: two that send it would only be in each other's way."""
-    sender = make()
+def once_closed(sender: Sender, deck: StandInDeck) -> Callable[[Seen], Scripted]:
+    """The deck's answers, each held back until the sender is closed."""
     answer = deck.answer
 
     def slow(seen: Seen) -> Scripted:
@@ -688,10 +684,19 @@ def test_a_closed_sender_ends_with_the_request_on_its_way_and_sends_nothing_afte
             time.sleep(0.001)
         return answer(seen)
 
+    return slow
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_closed_sender_ends_with_the_request_on_its_way_and_sends_nothing_after_it(
+    make: Senders, deck: StandInDeck, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """What is left on disk is the next process's: two that send it would only be in each other's way."""
+    sender = make()
     deck.stop()  # so that the thread finds all of them at once
     for number in range(1200):
         sender.offer_trade(trade(number, qty=-1.0) if refused and number == 0 else trade(number))
-    monkeypatch.setattr(deck, "answer", slow)
+    monkeypatch.setattr(deck, "answer", once_closed(sender, deck))
     deck.start()
     while not deck.seen:
         time.sleep(0.001)
@@ -708,17 +713,10 @@ def test_gauges_that_a_close_overtakes_are_not_sent(
 ) -> None:
     """The thread ends with the push on its way, however many engines' gauges wait behind it."""
     sender = make()
-    answer = deck.answer
-
-    def slow(seen: Seen) -> Scripted:
-        while not sender._closed_because:
-            time.sleep(0.001)
-        return answer(seen)
-
     deck.stop()
     for number in range(5):
         sender.offer_metrics(f"engine{number}", {"equity_usd": 1.0})
-    monkeypatch.setattr(deck, "answer", slow)
+    monkeypatch.setattr(deck, "answer", once_closed(sender, deck))
     deck.start()
     while not deck.seen:
         time.sleep(0.001)
